@@ -1,0 +1,114 @@
+# The verbs that people and CI share. `make demo` and `make test` work on a bare machine with Python
+# and a C++ compiler; everything is kept in .venv and build/.
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+BIN = $(VENV)/bin
+EXTRAS ?= test
+
+.PHONY: help setup build test lint format emulate emulated nvcc bench gpu-check demo clean
+
+help:
+	@echo "setup   virtual environment with the dependencies, and the package built into it"
+	@echo "test    all tests that need no GPU          demo    simulate, train, evaluate, predict"
+	@echo "bench   benchmarks of every op              lint    ruff, mypy, clang-format"
+	@echo "emulate CUDA kernels on the host, under sanitizers"
+	@echo "nvcc    compile every CUDA source           gpu-check  tests and sanitizers on a GPU"
+
+# ---- environment -------------------------------------------------------------------------------
+
+$(VENV)/.torch:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet "$(TORCH)" numpy
+	touch $@
+
+# Every source is listed, so that a second call builds nothing when nothing changed.
+SOURCES = setup.py pyproject.toml $(wildcard csrc/*/*)
+$(VENV)/.built: $(VENV)/.torch $(SOURCES)
+	$(BIN)/python -m pip install --quiet -e ".[$(EXTRAS)]"
+	touch $@
+
+setup build: $(VENV)/.built
+
+test: setup
+	$(BIN)/python -m pytest tests
+
+bench: setup
+	$(BIN)/python -m pytest benchmarks --benchmark-only
+
+lint:
+	$(BIN)/python -m pip install --quiet -e ".[dev]"
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/clang-format --dry-run --Werror $(wildcard csrc/*/* tests/csrc/*.cpp tests/csrc/*.h)
+
+format:
+	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+	$(BIN)/clang-format -i $(wildcard csrc/*/* tests/csrc/*.cpp tests/csrc/*.h)
+
+# ---- CUDA kernels on the host --------------------------------------------------------------------
+# Each tests/csrc/test_<op>.cpp becomes a program that runs the unmodified csrc/cuda/*.cu, compiled by
+# the host compiler against the stand-ins in tests/csrc/emulation.
+
+EMULATED = build/emulated
+SANITIZE ?= -fsanitize=address,undefined -fno-sanitize-recover=all
+EMULATED_FLAGS = -std=c++20 -O1 -g -Wall -Wno-unknown-pragmas -ffp-contract=off $(SANITIZE) \
+  -Itests/csrc/emulation -Itests/csrc -Icsrc -MMD -MP
+EMULATED_OBJECTS = $(patsubst csrc/cuda/%.cu,$(EMULATED)/cuda/%.o,$(wildcard csrc/cuda/*.cu)) \
+  $(patsubst csrc/cpu/%.cpp,$(EMULATED)/cpu/%.o,$(wildcard csrc/cpu/*.cpp))
+EMULATED_TESTS = $(patsubst tests/csrc/test_%.cpp,$(EMULATED)/test_%,$(wildcard tests/csrc/test_*.cpp))
+
+$(EMULATED)/cuda/%.o: csrc/cuda/%.cu
+	@mkdir -p $(@D)
+	$(CXX) $(EMULATED_FLAGS) -x c++ -c $< -o $@
+
+$(EMULATED)/cpu/%.o: csrc/cpu/%.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(EMULATED_FLAGS) -c $< -o $@
+
+$(EMULATED)/kernels.a: $(EMULATED_OBJECTS)
+	rm -f $@ && ar rcs $@ $^
+
+$(EMULATED)/test_%: tests/csrc/test_%.cpp $(EMULATED)/kernels.a
+	$(CXX) $(EMULATED_FLAGS) $< $(EMULATED)/kernels.a -o $@
+
+emulated: $(EMULATED_TESTS)
+
+# Both schedules: threads of a block from the first to the last, and from the last to the first.
+emulate: emulated
+	@for program in $(EMULATED_TESTS); do \
+	  $$program && EMULATION_REVERSED=1 $$program || exit 1; done
+
+# ---- CUDA sources through nvcc -------------------------------------------------------------------
+# Needs no GPU, and no torch with CUDA: the kernels don't know torch, and the CUDA halves of the
+# bindings are only type-checked.
+
+NVCC ?= nvcc
+NVCC_ARCHITECTURES ?= 80 90
+NVCC_FLAGS = -std=c++20 -O3 -Icsrc --Werror all-warnings -Xcompiler -Wall \
+  $(foreach a,$(NVCC_ARCHITECTURES),-gencode arch=compute_$(a),code=sm_$(a))
+CUDA_INCLUDE = $(shell $(NVCC) -v -x cu -E /dev/null 2>&1 | sed -n 's/.*INCLUDES="-I\([^"]*\)".*/\1/p')
+TORCH_INCLUDES = $(shell $(BIN)/python -c "from torch.utils.cpp_extension import include_paths as p; \
+  print(' '.join('-isystem ' + i for i in p()))")
+
+build/nvcc/%.o: csrc/cuda/%.cu
+	@mkdir -p $(@D)
+	$(NVCC) $(NVCC_FLAGS) -Xptxas -v -MMD -c $< -o $@ 2> build/nvcc/$*.log || (cat build/nvcc/$*.log; exit 1)
+
+build/nvcc/%.checked: csrc/bindings/%.cpp $(wildcard csrc/bindings/*.h csrc/cuda/*.h)
+	@mkdir -p $(@D)
+	$(CXX) -std=c++20 -fsyntax-only -Wall -DELITE_WITH_CUDA -Icsrc -isystem tests/csrc/torch_cuda_stub \
+	  $(TORCH_INCLUDES) -isystem $(CUDA_INCLUDE) \
+	  -isystem $(shell $(BIN)/python -c "import pybind11, sysconfig; \
+	    print(pybind11.get_include(), '-isystem', sysconfig.get_paths()['include'])") $<
+	touch $@
+
+nvcc: setup $(patsubst csrc/cuda/%.cu,build/nvcc/%.o,$(wildcard csrc/cuda/*.cu)) \
+  $(patsubst csrc/bindings/%.cpp,build/nvcc/%.checked,$(wildcard csrc/bindings/*.cpp))
+
+clean:
+	rm -rf build
+
+-include $(wildcard $(EMULATED)/*/*.d $(EMULATED)/*.d build/nvcc/*.d)

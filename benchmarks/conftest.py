@@ -1,0 +1,55 @@
+"""The `timed` fixture: one call to completion on a device, with its figures beside the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+from elite_ops import build_info
+
+DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+
+
+@pytest.fixture(params=DEVICES)
+def device(request: pytest.FixtureRequest) -> torch.device:
+    return torch.device(request.param)
+
+
+@pytest.fixture
+def timed(benchmark: Any, device: torch.device) -> Callable[..., Any]:
+    """Times `fn(*args)` on `device` and returns its result.
+
+    `bytes_moved` and `flop` of one call become GB/s and GFLOP/s beside the median; everything else
+    that is given by keyword is stored with the result.
+    """
+
+    def run(
+        fn: Callable[..., Any],
+        *args: Any,
+        bytes_moved: float = 0,
+        flop: float = 0,
+        **info: Any,
+    ) -> Any:
+        def once() -> Any:
+            out = fn(*args)
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            return out
+
+        once()
+        out = benchmark.pedantic(once, rounds=10, iterations=1, warmup_rounds=1)
+        name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
+        benchmark.extra_info.update(info, device=name, threads=torch.get_num_threads())
+        benchmark.extra_info.update(torch=str(torch.__version__), compiler=build_info()["compiler"])
+        if benchmark.stats:
+            seconds = benchmark.stats.stats.median
+            if bytes_moved:
+                benchmark.extra_info["GB/s"] = round(bytes_moved / seconds / 1e9, 2)
+            if flop:
+                benchmark.extra_info["GFLOP/s"] = round(flop / seconds / 1e9, 2)
+        return out
+
+    return run

@@ -1,0 +1,26 @@
+"""What the benchmarks run on: real scans where there are any, else the synthetic street."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+DATA = Path(os.environ.get("ELITE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+REAL_SCAN = DATA / "semantickitti/sequences/00/velodyne/000000.bin"
+
+POINT_CLOUD_RANGE = (-50.0, -50.0, -4.0, 50.0, 50.0, 2.0)  # metres
+SPATIAL_SHAPE = (1000, 1000, 60)
+SCALES = (1, 2, 4, 8, 16)
+
+
+@cache
+def scan() -> tuple[str, torch.Tensor]:
+    """A name and one scan: float32 [N, 4], x y z remission."""
+    if not REAL_SCAN.exists():
+        raise FileNotFoundError(f"no scan at {REAL_SCAN}")
+    points = np.fromfile(REAL_SCAN, dtype="<f4").reshape(-1, 4)
+    return "real scan (SemanticKITTI 00/000000)", torch.from_numpy(points)

@@ -1,0 +1,49 @@
+// Input checks shared by every binding. Each message names the op, the argument, the rule, and what
+// came.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/util/Exception.h>
+
+#include <limits>
+
+namespace elite_ops {
+
+inline void check_dim(const char* op, const char* name, const at::Tensor& t, int64_t dim) {
+  TORCH_CHECK_VALUE(t.dim() == dim, op, ": `", name, "` must have ", dim,
+                    " dimensions, got shape ", t.sizes());
+}
+
+inline void check_size(const char* op, const char* name, const at::Tensor& t, int64_t dim,
+                       int64_t size) {
+  TORCH_CHECK_VALUE(t.size(dim) == size, op, ": `", name, "` must have size ", size,
+                    " in dimension ", dim, ", got shape ", t.sizes());
+}
+
+inline void check_dtype(const char* op, const char* name, const at::Tensor& t,
+                        at::ScalarType dtype) {
+  TORCH_CHECK_TYPE(t.scalar_type() == dtype, op, ": `", name, "` must be ", dtype, ", got ",
+                   t.scalar_type());
+}
+
+// float32, float64, float16 or bfloat16.
+inline void check_floating(const char* op, const char* name, const at::Tensor& t) {
+  const auto dtype = t.scalar_type();
+  TORCH_CHECK_TYPE(dtype == at::kFloat || dtype == at::kDouble || dtype == at::kHalf ||
+                       dtype == at::kBFloat16,
+                   op, ": `", name, "` must be float32, float64, float16 or bfloat16, got ", dtype);
+}
+
+inline void check_same_device(const char* op, const char* name, const at::Tensor& t,
+                              const char* with_name, const at::Tensor& with) {
+  TORCH_CHECK_VALUE(t.device() == with.device(), op, ": `", name, "` must be on the device of `",
+                    with_name, "` (", with.device(), "), got ", t.device());
+}
+
+// Row numbers are int32 everywhere; element offsets are computed in 64 bits.
+inline void check_row_count(const char* op, const char* name, int64_t rows) {
+  TORCH_CHECK_VALUE(rows < std::numeric_limits<int32_t>::max(), op, ": `", name,
+                    "` must have fewer than 2^31 - 1 rows, got ", rows);
+}
+
+}  // namespace elite_ops

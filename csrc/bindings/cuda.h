@@ -1,0 +1,44 @@
+// What the CUDA half of a binding needs: guard, stream, scalar types, error flag. Include it under
+// `#ifdef ELITE_WITH_CUDA` only. It must not include ATen/cuda/CUDAContext.h, so that this half can be
+// type-checked against a torch without CUDA.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+#include <c10/cuda/CUDAException.h>
+#include <c10/cuda/CUDAGuard.h>
+#include <c10/cuda/CUDAStream.h>
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+namespace elite_ops {
+
+// The CUDA type of a torch scalar: cuda_scalar<at::Half> is __half.
+template <typename T>
+struct CudaScalar {
+  using type = T;
+};
+template <>
+struct CudaScalar<at::Half> {
+  using type = __half;
+};
+template <>
+struct CudaScalar<at::BFloat16> {
+  using type = __nv_bfloat16;
+};
+template <typename T>
+using cuda_scalar = typename CudaScalar<T>::type;
+
+// The tensor's data as the kernels' type.
+template <typename T>
+const cuda_scalar<T>* cuda_data(const at::Tensor& t) {
+  return reinterpret_cast<const cuda_scalar<T>*>(t.const_data_ptr<T>());
+}
+template <typename T>
+cuda_scalar<T>* cuda_mutable_data(at::Tensor& t) {
+  return reinterpret_cast<cuda_scalar<T>*>(t.mutable_data_ptr<T>());
+}
+
+// The error flag (ErrorFlag bits) of the current device: one int32 in its memory, zero at first.
+int32_t* device_error_flag();
+
+}  // namespace elite_ops

@@ -1,0 +1,1 @@
+"""ELiTe: a small LiDAR segmentation network and the tools around it."""

@@ -1,0 +1,9 @@
+"""Sparse LiDAR operators with CPU and CUDA kernels: voxels, sparse convolution, fused losses."""
+
+from elite_ops._extension import build_info
+from elite_ops.errors import check_device_errors
+
+__all__ = [
+    "build_info",
+    "check_device_errors",
+]

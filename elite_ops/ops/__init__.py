@@ -1,0 +1,1 @@
+"""One file per op: the typed, documented function, its fake and its gradient."""

@@ -1,0 +1,1 @@
+"""The definition of each op in plain PyTorch: slow, short, and what the tests compare with."""

@@ -1,0 +1,39 @@
+"""Fixtures that every test may use: the devices at hand, and real scans where they are."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+DATA = Path(os.environ.get("ELITE_DATA", Path(__file__).parents[2] / "shared" / "data"))
+SCANS = {
+    "semantickitti": "semantickitti/sequences/00/velodyne/000000.bin",
+    "kitti": "kitti/sequences/90/velodyne/000000.bin",
+}
+
+
+@pytest.fixture(
+    params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)],
+)
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Every device an op runs on; the CUDA variant is skipped, and counted, where there is none."""
+    if request.param == "cuda" and not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device(request.param)
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of real sensor data: $ELITE_DATA, or `shared/data` beside the checkout."""
+    if not DATA.is_dir():
+        pytest.skip(f"no real scans at {DATA} (set ELITE_DATA)")
+    return DATA
+
+
+@pytest.fixture(scope="session")
+def real_points(data_folder: Path) -> torch.Tensor:
+    """One real HDL-64E scan: float32 [N, 4], x y z remission."""
+    points = np.fromfile(data_folder / SCANS["semantickitti"], dtype="<f4").reshape(-1, 4)
+    return torch.from_numpy(points)
