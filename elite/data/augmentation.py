@@ -1,0 +1,77 @@
+"""Random changes to a scan that leave its labels true."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from elite.types import Scan
+
+__all__ = ["AugmentationConfig", "augment"]
+
+Matrix = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AugmentationConfig:
+    """How far a scan may be changed; every range is drawn from uniformly.
+
+    Attributes:
+        rotation: largest angle about the vertical axis, in degrees, from 0.
+        flip_x: whether x may change its sign, with probability one half.
+        flip_y: likewise y.
+        scale: smallest and largest factor of x and y; heights are kept.
+        translation: standard deviation of the shift along each axis, in metres.
+        dropout: largest fraction of the points that is left out.
+    """
+
+    rotation: float = 360.0
+    flip_x: bool = True
+    flip_y: bool = True
+    scale: tuple[float, float] = (0.95, 1.05)
+    translation: float = 0.1
+    dropout: float = 0.2
+
+
+def augment(scan: Scan, config: AugmentationConfig, rng: np.random.Generator) -> Scan:
+    """A changed copy of `scan`: rotated, flipped, scaled, shifted and thinned.
+
+    Points that are left out are gone from every per-point array. Nothing is cropped: the range is
+    applied by voxelization, to the points as they are afterwards. `projection` takes the changed
+    points to the pixels of the unchanged image.
+    """
+    transform = _random_transform(config, rng)
+    keep = _random_subset(len(scan.points), config.dropout, rng)
+    points = scan.points[keep]
+    points[:, :3] = points[:, :3] @ transform[:3, :3].T + transform[:3, 3]
+    projection = scan.projection
+    if projection is not None:
+        projection = (projection @ np.linalg.inv(transform)).astype(np.float32)
+    return replace(
+        scan,
+        points=points,
+        labels=None if scan.labels is None else scan.labels[keep],
+        instances=None if scan.instances is None else scan.instances[keep],
+        projection=projection,
+    )
+
+
+def _random_transform(config: AugmentationConfig, rng: np.random.Generator) -> Matrix:
+    """A 4 x 4 matrix: rotation first, then flips, scale and translation."""
+    angle = np.deg2rad(rng.uniform(0.0, config.rotation))
+    rotation = np.eye(4)
+    rotation[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    flip_x, flip_y = rng.integers(0, 2, size=2)
+    signs = [-1 if flip_x and config.flip_x else 1, -1 if flip_y and config.flip_y else 1]
+    scale = rng.uniform(*config.scale)
+    transform: Matrix = np.diag([scale * signs[0], scale * signs[1], 1, 1]) @ rotation
+    transform[:3, 3] = rng.normal(0.0, config.translation, size=3)
+    return transform
+
+
+def _random_subset(size: int, dropout: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """The rows that stay, in order; at most the fraction `dropout` is missing."""
+    dropped = int(rng.uniform(0.0, dropout) * size)
+    return np.sort(rng.permutation(size)[dropped:])

@@ -1,0 +1,88 @@
+"""Data loaders whose content depends on the seed, the epoch and the position alone.
+
+The random numbers of a scan are seeded by (seed, epoch, index), so that the number of worker
+processes, an interruption or the machine change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from elite.data.augmentation import AugmentationConfig, augment
+from elite.data.collate import collate
+from elite.data.semantic_kitti import SemanticKitti
+from elite.types import Scan
+
+__all__ = ["EpochSampler", "TrainingScans", "training_loader", "validation_loader"]
+
+Key = tuple[int, int]  # epoch, index
+
+
+class EpochSampler(Sampler[Key]):
+    """A seeded permutation per epoch that can begin in its middle.
+
+    Attributes:
+        epoch: chooses the permutation; set it before each epoch.
+        start: how many scans of the epoch are skipped; set it after an interruption.
+    """
+
+    def __init__(self, size: int, seed: int) -> None:
+        self.size = size
+        self.seed = seed
+        self.epoch = 0
+        self.start = 0
+
+    def __len__(self) -> int:
+        return self.size - self.start
+
+    def __iter__(self) -> Iterator[Key]:
+        order = np.random.default_rng((self.seed, self.epoch)).permutation(self.size)
+        return iter([(self.epoch, int(index)) for index in order[self.start :]])
+
+
+class TrainingScans(Dataset[Scan]):
+    """Augmented scans; the key carries the epoch, so that worker processes know it."""
+
+    def __init__(self, scans: SemanticKitti, config: AugmentationConfig, seed: int) -> None:
+        self.scans = scans
+        self.config = config
+        self.seed = seed
+
+    def __len__(self) -> int:
+        return len(self.scans)
+
+    def __getitem__(self, key: Key) -> Scan:
+        epoch, index = key
+        rng = np.random.default_rng((self.seed, epoch, index))
+        return augment(self.scans[index], self.config, rng)
+
+
+def training_loader(
+    scans: TrainingScans, sampler: EpochSampler, batch_size: int, num_workers: int = 0
+) -> DataLoader[Scan]:
+    """Batches of augmented scans in the order of `sampler`; the last one may be smaller."""
+    return _loader(scans, sampler=sampler, batch_size=batch_size, num_workers=num_workers)
+
+
+def validation_loader(
+    scans: SemanticKitti, batch_size: int = 1, num_workers: int = 0
+) -> DataLoader[Scan]:
+    """Batches of the scans as they are, in order."""
+    return _loader(scans, batch_size=batch_size, num_workers=num_workers)
+
+
+def _loader(scans: Any, **options: Any) -> DataLoader[Scan]:
+    return DataLoader(
+        scans,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+        # A generator of its own: the loader draws a seed from it for its workers, which would
+        # otherwise be taken from the global stream that an interrupted run has to restore.
+        generator=torch.Generator().manual_seed(0),
+        **options,
+    )
