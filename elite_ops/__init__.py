@@ -2,8 +2,10 @@
 
 from elite_ops._extension import build_info
 from elite_ops.errors import check_device_errors
+from elite_ops.ops.lovasz_softmax import lovasz_softmax
 
 __all__ = [
     "build_info",
     "check_device_errors",
+    "lovasz_softmax",
 ]

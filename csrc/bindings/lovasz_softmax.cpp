@@ -1,0 +1,111 @@
+#include "cpu/lovasz_softmax.h"
+
+#include <ATen/Dispatch.h>
+#include <ATen/OpMathType.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/empty_like.h>
+#include <ATen/ops/zeros.h>
+#include <torch/library.h>
+
+#include <optional>
+#include <string_view>
+#include <tuple>
+
+#include "check.h"
+#include "common/ignore_label.h"
+
+namespace elite_ops {
+namespace {
+
+constexpr auto kOp = "lovasz_softmax";
+
+void check(const at::Tensor& logits, const at::Tensor& labels, std::string_view classes) {
+  check_dim(kOp, "logits", logits, 2);
+  check_dim(kOp, "labels", labels, 1);
+  check_floating(kOp, "logits", logits);
+  check_dtype(kOp, "labels", labels, at::kLong);
+  check_same_device(kOp, "labels", labels, "logits", logits);
+  check_size(kOp, "labels", labels, 0, logits.size(0));
+  check_row_count(kOp, "logits", logits.size(0));
+  TORCH_CHECK_VALUE(classes == "present" || classes == "all", kOp,
+                    ": `classes` must be \"present\" or \"all\", got \"", classes, "\"");
+}
+
+void check_backward(const at::Tensor& grad_out, const at::Tensor& logits,
+                    const at::Tensor& grad_probabilities) {
+  constexpr auto op = "lovasz_softmax_backward";
+  check_dim(op, "logits", logits, 2);
+  check_dim(op, "grad_out", grad_out, 0);
+  check_dim(op, "grad_probabilities", grad_probabilities, 2);
+  check_floating(op, "logits", logits);
+  const auto dtype = at::toOpMathType(logits.scalar_type());
+  check_dtype(op, "grad_out", grad_out, dtype);
+  check_dtype(op, "grad_probabilities", grad_probabilities, dtype);
+  check_same_device(op, "grad_out", grad_out, "logits", logits);
+  check_same_device(op, "grad_probabilities", grad_probabilities, "logits", logits);
+  check_size(op, "grad_probabilities", grad_probabilities, 0, logits.size(1));
+  check_size(op, "grad_probabilities", grad_probabilities, 1, logits.size(0));
+}
+
+void check_labels(const at::Tensor& labels, int64_t num_classes,
+                  std::optional<int64_t> ignore_label) {
+  const auto* data = labels.const_data_ptr<int64_t>();
+  for (int64_t i = 0; i < labels.size(0); ++i) {
+    const bool is_class = data[i] >= 0 && data[i] < num_classes;
+    TORCH_CHECK_INDEX(is_class || data[i] == ignore_label, kOp, ": `labels` must lie in [0, ",
+                      num_classes, ") or be `ignore_label`, got ", data[i], " at row ", i);
+  }
+}
+
+std::tuple<at::Tensor, at::Tensor> lovasz_softmax_cpu(const at::Tensor& logits_,
+                                                      const at::Tensor& labels_,
+                                                      std::optional<int64_t> ignore_label,
+                                                      std::string_view classes) {
+  check(logits_, labels_, classes);
+  const auto labels = labels_.contiguous();
+  check_labels(labels, logits_.size(1), ignore_label);
+  const auto logits = logits_.to(at::toOpMathType(logits_.scalar_type())).contiguous();
+  auto loss = at::empty({}, logits.options());
+  auto grad_probabilities = at::zeros({logits.size(1), logits.size(0)}, logits.options());
+  AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), kOp, [&] {
+    *loss.mutable_data_ptr<scalar_t>() =
+        cpu::lovasz_softmax(logits.const_data_ptr<scalar_t>(), labels.const_data_ptr<int64_t>(),
+                            logits.size(0), logits.size(1), ignore_label.value_or(kNoIgnoreLabel),
+                            classes == "present", grad_probabilities.mutable_data_ptr<scalar_t>());
+  });
+  return {loss, grad_probabilities};
+}
+
+at::Tensor lovasz_softmax_backward_cpu(const at::Tensor& grad_out, const at::Tensor& logits_,
+                                       const at::Tensor& grad_probabilities_) {
+  check_backward(grad_out, logits_, grad_probabilities_);
+  const auto logits = logits_.to(grad_out.scalar_type()).contiguous();
+  const auto grad_probabilities = grad_probabilities_.contiguous();
+  auto grad_logits = at::empty_like(logits);
+  AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), "lovasz_softmax_backward", [&] {
+    cpu::lovasz_softmax_backward(*grad_out.const_data_ptr<scalar_t>(),
+                                 logits.const_data_ptr<scalar_t>(),
+                                 grad_probabilities.const_data_ptr<scalar_t>(), logits.size(0),
+                                 logits.size(1), grad_logits.mutable_data_ptr<scalar_t>());
+  });
+  return grad_logits.to(logits_.scalar_type());
+}
+
+}  // namespace
+
+// grad_probabilities [C, N]: what the backward op needs, the gradient with respect to the softmax.
+TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
+  m.def(
+      "lovasz_softmax(Tensor logits, Tensor labels, int? ignore_label, str classes) "
+      "-> (Tensor loss, Tensor grad_probabilities)");
+  m.def(
+      "lovasz_softmax_backward(Tensor grad_out, Tensor logits, Tensor grad_probabilities) "
+      "-> Tensor");
+}
+
+TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
+  m.impl("lovasz_softmax", &lovasz_softmax_cpu);
+  m.impl("lovasz_softmax_backward", &lovasz_softmax_backward_cpu);
+}
+
+}  // namespace elite_ops
