@@ -38,31 +38,41 @@ test: setup
 bench: setup
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 
+FORMATTED = $(wildcard csrc/*/* tests/csrc/*.cpp tests/csrc/*.h \
+  $(addprefix tests/csrc/emulation/,*.h emulator/* cub/device/*))
+
 lint:
 	$(BIN)/python -m pip install --quiet -e ".[dev]"
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/clang-format --dry-run --Werror $(wildcard csrc/*/* tests/csrc/*.cpp tests/csrc/*.h)
+	$(BIN)/clang-format --dry-run --Werror $(FORMATTED)
 
 format:
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
-	$(BIN)/clang-format -i $(wildcard csrc/*/* tests/csrc/*.cpp tests/csrc/*.h)
+	$(BIN)/clang-format -i $(FORMATTED)
 
 # ---- CUDA kernels on the host --------------------------------------------------------------------
 # Each tests/csrc/test_<op>.cpp becomes a program that runs the unmodified csrc/cuda/*.cu, compiled by
-# the host compiler against the stand-ins in tests/csrc/emulation.
+# the host compiler against the stand-ins in tests/csrc/emulation (docs/kernels.md).
 
 EMULATED = build/emulated
 SANITIZE ?= -fsanitize=address,undefined -fno-sanitize-recover=all
-EMULATED_FLAGS = -std=c++20 -O1 -g -Wall -Wno-unknown-pragmas -ffp-contract=off $(SANITIZE) \
+EMULATED_FLAGS = -std=c++20 -O1 -g -fno-omit-frame-pointer -Wall -Wno-unknown-pragmas \
+  -ffp-contract=off $(SANITIZE) \
   -Itests/csrc/emulation -Itests/csrc -Icsrc -MMD -MP
 EMULATED_OBJECTS = $(patsubst csrc/cuda/%.cu,$(EMULATED)/cuda/%.o,$(wildcard csrc/cuda/*.cu)) \
   $(patsubst csrc/cpu/%.cpp,$(EMULATED)/cpu/%.o,$(wildcard csrc/cpu/*.cpp))
 EMULATED_TESTS = $(patsubst tests/csrc/test_%.cpp,$(EMULATED)/test_%,$(wildcard tests/csrc/test_*.cpp))
 
+EMULATOR_OBJECTS = $(patsubst tests/csrc/emulation/emulator/%.cpp,$(EMULATED)/emulator/%.o, \
+  $(wildcard tests/csrc/emulation/emulator/*.cpp))
+
+# The mutable variables of a kernel source are its shared ones: in a section of their own, the
+# emulation finds them and fills them with garbage before every block.
 $(EMULATED)/cuda/%.o: csrc/cuda/%.cu
 	@mkdir -p $(@D)
 	$(CXX) $(EMULATED_FLAGS) -x c++ -c $< -o $@
+	objcopy --rename-section .bss=emulated_shared,alloc,load,data,contents $@
 
 $(EMULATED)/cpu/%.o: csrc/cpu/%.cpp
 	@mkdir -p $(@D)
@@ -71,8 +81,15 @@ $(EMULATED)/cpu/%.o: csrc/cpu/%.cpp
 $(EMULATED)/kernels.a: $(EMULATED_OBJECTS)
 	rm -f $@ && ar rcs $@ $^
 
-$(EMULATED)/test_%: tests/csrc/test_%.cpp $(EMULATED)/kernels.a
-	$(CXX) $(EMULATED_FLAGS) $< $(EMULATED)/kernels.a -o $@
+$(EMULATED)/emulator/%.o: tests/csrc/emulation/emulator/%.cpp
+	@mkdir -p $(@D)
+	$(CXX) $(EMULATED_FLAGS) -c $< -o $@
+
+$(EMULATED)/emulator.a: $(EMULATOR_OBJECTS)
+	rm -f $@ && ar rcs $@ $^
+
+$(EMULATED)/test_%: tests/csrc/test_%.cpp $(EMULATED)/kernels.a $(EMULATED)/emulator.a
+	$(CXX) $(EMULATED_FLAGS) $< $(EMULATED)/kernels.a $(EMULATED)/emulator.a -o $@
 
 emulated: $(EMULATED_TESTS)
 

@@ -1,0 +1,25 @@
+// Shared memory of the running block.
+//
+// Static: `__shared__` makes the variable static, which AddressSanitizer surrounds with red zones.
+// A static of a template can't be given a section in the source (GCC ignores the attribute), so the
+// Makefile renames the .bss section of every kernel object instead: it holds the shared variables
+// and nothing else, because a kernel source has no other mutable variable.
+// Dynamic: a heap block of exactly the requested size, aligned as `extern __shared__` guarantees
+// and no better. Both are filled with garbage before every block, as shared memory starts undefined
+// on a device.
+#pragma once
+
+#include <cstddef>
+
+namespace emulation {
+
+constexpr size_t kSharedBytesByDefault = 48 * 1024;
+constexpr size_t kSharedBytesAtMost = 227 * 1024;  // sm_90, after asking for it
+
+extern unsigned char* shared;  // the dynamic part; null when the launch asked for none
+
+void allocate_shared(size_t bytes);
+void spoil_shared();
+void free_shared();
+
+}  // namespace emulation
