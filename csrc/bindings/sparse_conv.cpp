@@ -1,0 +1,182 @@
+#include "cpu/sparse_conv.h"
+
+#include <ATen/Dispatch.h>
+#include <ATen/core/Tensor.h>
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
+
+#include <optional>
+
+#include "check.h"
+
+namespace elite_ops {
+namespace {
+
+void check_neighbors(const char* op, const char* name, const at::Tensor& neighbors,
+                     const at::Tensor& features) {
+  check_dim(op, name, neighbors, 2);
+  check_dtype(op, name, neighbors, at::kInt);
+  check_same_device(op, name, neighbors, "features", features);
+  check_row_count(op, name, neighbors.size(1));
+}
+
+void check_features(const char* op, const at::Tensor& features) {
+  check_dim(op, "features", features, 2);
+  check_floating(op, "features", features);
+  check_row_count(op, "features", features.size(0));
+}
+
+void check_like_features(const char* op, const char* name, const at::Tensor& t,
+                         const at::Tensor& features) {
+  check_dtype(op, name, t, features.scalar_type());
+  check_same_device(op, name, t, "features", features);
+}
+
+void check_bias(const char* op, const at::Tensor& bias, const at::Tensor& features,
+                const at::Tensor& weight) {
+  check_dim(op, "bias", bias, 1);
+  check_size(op, "bias", bias, 0, weight.size(2));
+  check_like_features(op, "bias", bias, features);
+}
+
+void check_forward(const char* op, const at::Tensor& features, const at::Tensor& weight,
+                   const at::Tensor& neighbors) {
+  check_features(op, features);
+  check_neighbors(op, "neighbors", neighbors, features);
+  check_dim(op, "weight", weight, 3);
+  check_like_features(op, "weight", weight, features);
+  check_size(op, "weight", weight, 0, neighbors.size(0));
+  check_size(op, "weight", weight, 1, features.size(1));
+}
+
+// The table of the gradient: as many offsets, and a column for every row of `features`.
+void check_transposed(const char* op, const at::Tensor& transposed, const at::Tensor& neighbors,
+                      const at::Tensor& features) {
+  check_neighbors(op, "transposed", transposed, features);
+  check_size(op, "transposed", transposed, 0, neighbors.size(0));
+  check_size(op, "transposed", transposed, 1, features.size(0));
+}
+
+void check_backward_weight(const char* op, const at::Tensor& features, const at::Tensor& grad_out,
+                           const at::Tensor& neighbors, const at::Tensor& transposed) {
+  check_features(op, features);
+  check_neighbors(op, "neighbors", neighbors, features);
+  check_transposed(op, transposed, neighbors, features);
+  check_dim(op, "grad_out", grad_out, 2);
+  check_like_features(op, "grad_out", grad_out, features);
+  check_size(op, "grad_out", grad_out, 0, neighbors.size(1));
+}
+
+SparseConvShape shape_of(const at::Tensor& features, const at::Tensor& neighbors, int64_t c_out) {
+  return {features.size(0), neighbors.size(1), neighbors.size(0), features.size(1), c_out};
+}
+
+// ---- CPU
+// -----------------------------------------------------------------------------------------
+
+void check_in_range(const char* op, bool in_range, const at::Tensor& features) {
+  TORCH_CHECK_INDEX(in_range, op, ": `neighbors` must be -1 or a row of `features` (below ",
+                    features.size(0), "), got a number outside");
+}
+
+// Half and bfloat16 are computed in float.
+at::ScalarType compute_type(const at::Tensor& features) {
+  return features.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
+}
+
+at::Tensor forward_cpu(const char* op, const at::Tensor& features, const at::Tensor& weight,
+                       const std::optional<at::Tensor>& bias, const at::Tensor& neighbors,
+                       const std::optional<at::Tensor>& residual, double negative_slope) {
+  const auto type = compute_type(features);
+  const auto f = features.to(type).contiguous(), w = weight.to(type).contiguous();
+  const auto b = bias ? bias->to(type).contiguous() : at::Tensor();
+  const auto r = residual ? residual->to(type).contiguous() : at::Tensor();
+  const auto n = neighbors.contiguous();
+  const auto shape = shape_of(features, neighbors, weight.size(2));
+  auto out = at::empty({shape.num_out, shape.c_out}, f.options());
+  AT_DISPATCH_FLOATING_TYPES(type, "sparse_conv", [&] {
+    cpu::SparseConvEpilogue<scalar_t> epilogue;
+    if (bias) epilogue.bias = b.const_data_ptr<scalar_t>();
+    if (residual) epilogue.residual = r.const_data_ptr<scalar_t>();
+    epilogue.negative_slope = static_cast<scalar_t>(negative_slope);
+    check_in_range(
+        op,
+        cpu::sparse_conv(shape, f.const_data_ptr<scalar_t>(), w.const_data_ptr<scalar_t>(),
+                         n.const_data_ptr<int32_t>(), epilogue, out.mutable_data_ptr<scalar_t>()),
+        features);
+  });
+  return out.to(features.scalar_type());
+}
+
+at::Tensor sparse_conv_cpu(const at::Tensor& features, const at::Tensor& weight,
+                           const std::optional<at::Tensor>& bias, const at::Tensor& neighbors,
+                           const at::Tensor& transposed, bool /*mirrored*/) {
+  constexpr auto op = "sparse_conv";
+  check_forward(op, features, weight, neighbors);
+  check_transposed(op, transposed, neighbors, features);
+  if (bias) check_bias(op, *bias, features, weight);
+  return forward_cpu(op, features, weight, bias, neighbors, std::nullopt, 1.0);
+}
+
+void check_fused(const char* op, const at::Tensor& features, const at::Tensor& weight,
+                 const at::Tensor& bias, const at::Tensor& neighbors,
+                 const std::optional<at::Tensor>& residual) {
+  check_forward(op, features, weight, neighbors);
+  check_bias(op, bias, features, weight);
+  if (residual) {
+    check_dim(op, "residual", *residual, 2);
+    check_like_features(op, "residual", *residual, features);
+    check_size(op, "residual", *residual, 0, neighbors.size(1));
+    check_size(op, "residual", *residual, 1, weight.size(2));
+  }
+}
+
+at::Tensor sparse_conv_fused_cpu(const at::Tensor& features, const at::Tensor& weight,
+                                 const at::Tensor& bias, const at::Tensor& neighbors,
+                                 const std::optional<at::Tensor>& residual, double negative_slope) {
+  constexpr auto op = "sparse_conv_fused";
+  check_fused(op, features, weight, bias, neighbors, residual);
+  return forward_cpu(op, features, weight, bias, neighbors, residual, negative_slope);
+}
+
+at::Tensor sparse_conv_backward_weight_cpu(const at::Tensor& features, const at::Tensor& grad_out,
+                                           const at::Tensor& neighbors,
+                                           const at::Tensor& transposed, bool /*mirrored*/) {
+  constexpr auto op = "sparse_conv_backward_weight";
+  check_backward_weight(op, features, grad_out, neighbors, transposed);
+  const auto type = compute_type(features);
+  const auto f = features.to(type).contiguous(), g = grad_out.to(type).contiguous();
+  const auto n = neighbors.contiguous();
+  const auto shape = shape_of(features, neighbors, grad_out.size(1));
+  auto grad_weight = at::empty({shape.num_offsets, shape.c_in, shape.c_out}, f.options());
+  AT_DISPATCH_FLOATING_TYPES(type, "sparse_conv", [&] {
+    check_in_range(op,
+                   cpu::sparse_conv_backward_weight(
+                       shape, f.const_data_ptr<scalar_t>(), g.const_data_ptr<scalar_t>(),
+                       n.const_data_ptr<int32_t>(), grad_weight.mutable_data_ptr<scalar_t>()),
+                   features);
+  });
+  return grad_weight.to(features.scalar_type());
+}
+
+}  // namespace
+
+// `transposed` and `mirrored` are what the gradients need: see elite_ops/kernel_map.py.
+TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
+  m.def(
+      "sparse_conv(Tensor features, Tensor weight, Tensor? bias, Tensor neighbors, "
+      "Tensor transposed, bool mirrored) -> Tensor");
+  m.def(
+      "sparse_conv_backward_weight(Tensor features, Tensor grad_out, Tensor neighbors, "
+      "Tensor transposed, bool mirrored) -> Tensor");
+  m.def(
+      "sparse_conv_fused(Tensor features, Tensor weight, Tensor bias, Tensor neighbors, "
+      "Tensor? residual, float negative_slope) -> Tensor");
+}
+TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
+  m.impl("sparse_conv", &sparse_conv_cpu);
+  m.impl("sparse_conv_backward_weight", &sparse_conv_backward_weight_cpu);
+  m.impl("sparse_conv_fused", &sparse_conv_fused_cpu);
+}
+
+}  // namespace elite_ops

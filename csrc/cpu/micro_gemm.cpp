@@ -1,0 +1,136 @@
+#include "micro_gemm.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace elite_ops::cpu {
+namespace {
+
+template <typename T>
+void portable(const MicroGemm<T>& g) {
+  for (int64_t p = 0; p < g.panels; ++p) {
+    const T* b = g.b + p * g.b_panel;
+    T sum[kMicroRows][kPanelWidth];
+    for (int r = 0; r < kMicroRows; ++r) {
+      for (int j = 0; j < kPanelWidth; ++j) sum[r][j] = g.c[r][p * kPanelWidth + j];
+    }
+    for (int64_t t = 0; t < g.depth; ++t) {
+      for (int r = 0; r < kMicroRows; ++r) {
+        const T a = g.a[r][t * g.a_step];
+        for (int j = 0; j < kPanelWidth; ++j) sum[r][j] += a * b[t * g.b_step + j];
+      }
+    }
+    for (int r = 0; r < kMicroRows; ++r) {
+      for (int j = 0; j < kPanelWidth; ++j) g.c[r][p * kPanelWidth + j] = sum[r][j];
+    }
+  }
+}
+
+#if defined(__x86_64__)
+
+// Compiled for its instruction set whatever the flags of the build are; called only where the
+// processor has it. All loops over rows and panels unroll, so that `sum` lives in registers.
+template <int kPanels>
+__attribute__((target("avx512f"))) void avx512_panels(const MicroGemm<float>& g, int64_t first) {
+  const float* a[kMicroRows];
+  __m512 sum[kMicroRows][kPanels];
+#pragma GCC unroll 6
+  for (int r = 0; r < kMicroRows; ++r) {
+    a[r] = g.a[r];
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      sum[r][p] = _mm512_load_ps(g.c[r] + (first + p) * kPanelWidth);
+    }
+  }
+  const float* b = g.b + first * g.b_panel;
+  for (int64_t t = 0; t < g.depth; ++t) {
+    __m512 columns[kPanels];
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) columns[p] = _mm512_load_ps(b + p * g.b_panel);
+#pragma GCC unroll 6
+    for (int r = 0; r < kMicroRows; ++r) {
+      const __m512 row = _mm512_set1_ps(a[r][t * g.a_step]);
+#pragma GCC unroll 4
+      for (int p = 0; p < kPanels; ++p) sum[r][p] = _mm512_fmadd_ps(row, columns[p], sum[r][p]);
+    }
+    b += g.b_step;
+  }
+#pragma GCC unroll 6
+  for (int r = 0; r < kMicroRows; ++r) {
+#pragma GCC unroll 4
+    for (int p = 0; p < kPanels; ++p) {
+      _mm512_store_ps(g.c[r] + (first + p) * kPanelWidth, sum[r][p]);
+    }
+  }
+}
+
+void avx512(const MicroGemm<float>& g) {
+  int64_t p = 0;
+  for (; p + 4 <= g.panels; p += 4) avx512_panels<4>(g, p);
+  for (; p + 2 <= g.panels; p += 2) avx512_panels<2>(g, p);
+  for (; p < g.panels; ++p) avx512_panels<1>(g, p);
+}
+
+// 16 registers hold one panel as two halves: 12 sums, 2 columns, 1 row.
+__attribute__((target("avx2,fma"))) void avx2(const MicroGemm<float>& g) {
+  for (int64_t panel = 0; panel < g.panels; ++panel) {
+    const float* a[kMicroRows];
+    __m256 sum[kMicroRows][2];
+#pragma GCC unroll 6
+    for (int r = 0; r < kMicroRows; ++r) {
+      a[r] = g.a[r];
+      sum[r][0] = _mm256_load_ps(g.c[r] + panel * kPanelWidth);
+      sum[r][1] = _mm256_load_ps(g.c[r] + panel * kPanelWidth + 8);
+    }
+    const float* b = g.b + panel * g.b_panel;
+    for (int64_t t = 0; t < g.depth; ++t) {
+      const __m256 low = _mm256_load_ps(b), high = _mm256_load_ps(b + 8);
+#pragma GCC unroll 6
+      for (int r = 0; r < kMicroRows; ++r) {
+        const __m256 row = _mm256_set1_ps(a[r][t * g.a_step]);
+        sum[r][0] = _mm256_fmadd_ps(row, low, sum[r][0]);
+        sum[r][1] = _mm256_fmadd_ps(row, high, sum[r][1]);
+      }
+      b += g.b_step;
+    }
+#pragma GCC unroll 6
+    for (int r = 0; r < kMicroRows; ++r) {
+      _mm256_store_ps(g.c[r] + panel * kPanelWidth, sum[r][0]);
+      _mm256_store_ps(g.c[r] + panel * kPanelWidth + 8, sum[r][1]);
+    }
+  }
+}
+
+#endif
+
+std::vector<MicroGemmVariant> supported_variants() {
+  std::vector<MicroGemmVariant> variants;
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f")) variants.push_back({"avx512", &avx512});
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    variants.push_back({"avx2", &avx2});
+  }
+#endif
+  variants.push_back({"portable", &portable<float>});
+  return variants;
+}
+
+}  // namespace
+
+const std::vector<MicroGemmVariant>& micro_gemm_variants() {
+  static const std::vector<MicroGemmVariant> variants = supported_variants();
+  return variants;
+}
+
+template <>
+MicroGemmFunction<float> fastest_micro_gemm<float>() {
+  return micro_gemm_variants().front().function;
+}
+
+template <>
+MicroGemmFunction<double> fastest_micro_gemm<double>() {
+  return &portable<double>;
+}
+
+}  // namespace elite_ops::cpu

@@ -1,0 +1,39 @@
+// Sparse convolution over a neighbour table. Torch-free.
+#pragma once
+
+#include <cstdint>
+
+#include "common/sparse_conv_shape.h"
+
+namespace elite_ops::cpu {
+
+// What is done to a sum before it is written: leaky_relu(sum + bias + residual).
+template <typename T>
+struct SparseConvEpilogue {
+  const T* bias = nullptr;      // [c_out], or null
+  const T* residual = nullptr;  // [num_out, c_out], or null
+  T negative_slope = T(1);      // 1: no activation
+};
+
+// out[i] = epilogue(sum over k of features[neighbors[k, i]] @ weight[k]), where -1 adds nothing.
+// The result does not depend on the number of threads. False when `neighbors` holds a number
+// outside
+// [-1, num_in); such an entry adds nothing.
+template <typename T>
+bool sparse_conv(const SparseConvShape& shape,
+                 const T* features,         // [num_in, c_in]
+                 const T* weight,           // [num_offsets, c_in, c_out]
+                 const int32_t* neighbors,  // [num_offsets, num_out]
+                 const SparseConvEpilogue<T>& epilogue,
+                 T* out);  // [num_out, c_out]
+
+// grad_weight[k] = sum over i of outer(features[neighbors[k, i]], grad_out[i]), under the same
+// terms.
+template <typename T>
+bool sparse_conv_backward_weight(const SparseConvShape& shape,
+                                 const T* features,         // [num_in, c_in]
+                                 const T* grad_out,         // [num_out, c_out]
+                                 const int32_t* neighbors,  // [num_offsets, num_out]
+                                 T* grad_weight);           // [num_offsets, c_in, c_out]
+
+}  // namespace elite_ops::cpu

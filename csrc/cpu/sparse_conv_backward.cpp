@@ -1,0 +1,158 @@
+// The weight gradient in two stages of fixed order: a sum for every split of the rows, then the sum
+// over the splits. The splits depend on the sizes alone, hence so does the result.
+#include <algorithm>
+#include <atomic>
+
+#include "aligned_buffer.h"
+#include "micro_gemm.h"
+#include "parallel.h"
+#include "sparse_conv.h"
+#include "sparse_conv_pairs.h"
+
+namespace elite_ops::cpu {
+namespace {
+
+constexpr int64_t kSplitRows = 4096;
+constexpr int64_t kMaxPartialElements = 16 * 1024 * 1024;  // of all partial sums together
+constexpr int64_t kChunkPairs = 64;                        // pairs that are packed at a time
+
+struct Splits {
+  int64_t rows;
+  int64_t count;
+};
+
+Splits splits_for(const SparseConvShape& shape, int64_t elements) {
+  const int64_t wanted = (shape.num_out + kSplitRows - 1) / kSplitRows;
+  const int64_t affordable = std::max<int64_t>(1, kMaxPartialElements / elements);
+  const int64_t count = std::min(wanted, affordable);
+  const int64_t rows = (shape.num_out + count - 1) / count;
+  return {rows, (shape.num_out + rows - 1) / rows};
+}
+
+// One thread's working memory, and the sum of one offset over one split.
+template <typename T>
+class SplitWorker {
+ public:
+  SplitWorker(const SparseConvShape& shape, const T* features, const T* grad_out,
+              const int32_t* neighbors, int64_t split_rows)
+      : shape_(shape),
+        features_(features),
+        grad_out_(grad_out),
+        neighbors_(neighbors),
+        panels_((shape.c_out + kPanelWidth - 1) / kPanelWidth),
+        rows_in_(split_rows),
+        rows_out_(split_rows),
+        chunk_in_(kChunkPairs * shape.c_in),
+        chunk_out_(kChunkPairs * row_stride()),
+        spare_row_(row_stride()) {}
+
+  bool in_range() const { return in_range_; }
+  int64_t row_stride() const { return panels_ * kPanelWidth; }
+
+  // partial [c_in, row_stride]
+  void run(int64_t k, int64_t first, int64_t last, T* partial) {
+    std::fill_n(partial, shape_.c_in * row_stride(), T(0));
+    const int64_t count = collect_pairs(neighbors_ + k * shape_.num_out, first, last, shape_.num_in,
+                                        rows_in_.data(), rows_out_.data(), in_range_);
+    for (int64_t i = 0; i < count; i += kChunkPairs) {
+      const int64_t pairs = std::min(kChunkPairs, count - i);
+      pack(i, pairs, first);
+      add_chunk(pairs, partial);
+    }
+  }
+
+ private:
+  void pack(int64_t from, int64_t pairs, int64_t first_row) {
+    for (int64_t i = 0; i < pairs; ++i) {
+      const T* in = features_ + rows_in_[from + i] * shape_.c_in;
+      std::copy_n(in, shape_.c_in, chunk_in_.data() + i * shape_.c_in);
+      const T* out = grad_out_ + (first_row + rows_out_[from + i]) * shape_.c_out;
+      T* to = chunk_out_.data() + i * row_stride();
+      std::fill(std::copy_n(out, shape_.c_out, to), to + row_stride(), T(0));
+    }
+  }
+
+  void add_chunk(int64_t pairs, T* partial) {
+    MicroGemm<T> gemm;
+    gemm.b = chunk_out_.data();
+    gemm.a_step = shape_.c_in;
+    gemm.b_step = row_stride();
+    gemm.b_panel = kPanelWidth;
+    gemm.depth = pairs;
+    gemm.panels = panels_;
+    for (int64_t c = 0; c < shape_.c_in; c += kMicroRows) {
+      for (int r = 0; r < kMicroRows; ++r) {
+        const bool is_channel = c + r < shape_.c_in;
+        gemm.a[r] = chunk_in_.data() + (is_channel ? c + r : c);
+        gemm.c[r] = is_channel ? partial + (c + r) * row_stride() : spare_row_.data();
+      }
+      multiply_add_(gemm);
+    }
+  }
+
+  const SparseConvShape& shape_;
+  const T* features_;
+  const T* grad_out_;
+  const int32_t* neighbors_;
+  int64_t panels_;
+  AlignedBuffer<int32_t> rows_in_;
+  AlignedBuffer<int32_t> rows_out_;
+  AlignedBuffer<T> chunk_in_;   // [pairs, c_in]
+  AlignedBuffer<T> chunk_out_;  // [pairs, row_stride]
+  AlignedBuffer<T> spare_row_;  // takes the sums of channels past the last
+  MicroGemmFunction<T> multiply_add_ = fastest_micro_gemm<T>();
+  bool in_range_ = true;
+};
+
+// partials [splits, K * c_in, row_stride] -> grad_weight [K * c_in, c_out]
+template <typename T>
+void sum_splits(T* partials, int64_t splits, int64_t rows, int64_t row_stride, int64_t c_out,
+                T* grad_weight) {
+  parallel_for(0, rows, 256, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      T* to = grad_weight + row * c_out;
+      std::copy_n(partials + row * row_stride, c_out, to);
+      for (int64_t s = 1; s < splits; ++s) {
+        const T* from = partials + (s * rows + row) * row_stride;
+        for (int64_t c = 0; c < c_out; ++c) to[c] += from[c];
+      }
+    }
+  });
+}
+
+}  // namespace
+
+template <typename T>
+bool sparse_conv_backward_weight(const SparseConvShape& shape, const T* features, const T* grad_out,
+                                 const int32_t* neighbors, T* grad_weight) {
+  const int64_t rows = shape.num_offsets * shape.c_in;
+  if (rows == 0 || shape.c_out == 0) return true;
+  if (shape.num_out == 0) {
+    std::fill_n(grad_weight, rows * shape.c_out, T(0));
+    return true;
+  }
+  const int64_t row_stride = (shape.c_out + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
+  const auto [split_rows, splits] = splits_for(shape, rows * row_stride);
+  AlignedBuffer<T> partials(splits * rows * row_stride);
+  const int64_t items = splits * shape.num_offsets;
+  std::atomic<int64_t> next_item{0};
+  std::atomic<bool> in_range{true};
+  parallel_for(0, std::min<int64_t>(num_threads(), items), 1, [&](int64_t, int64_t) {
+    SplitWorker<T> worker(shape, features, grad_out, neighbors, split_rows);
+    for (int64_t item = next_item++; item < items; item = next_item++) {
+      const int64_t first = item / shape.num_offsets * split_rows;
+      worker.run(item % shape.num_offsets, first, std::min(first + split_rows, shape.num_out),
+                 partials.data() + item * shape.c_in * row_stride);
+    }
+    if (!worker.in_range()) in_range = false;
+  });
+  sum_splits(partials.data(), splits, rows, row_stride, shape.c_out, grad_weight);
+  return in_range;
+}
+
+template bool sparse_conv_backward_weight<float>(const SparseConvShape&, const float*, const float*,
+                                                 const int32_t*, float*);
+template bool sparse_conv_backward_weight<double>(const SparseConvShape&, const double*,
+                                                  const double*, const int32_t*, double*);
+
+}  // namespace elite_ops::cpu
