@@ -5,14 +5,27 @@ from elite_ops.errors import check_device_errors
 from elite_ops.kernel_map import KernelMap
 from elite_ops.ops.lovasz_softmax import lovasz_softmax
 from elite_ops.ops.nms import nms
+from elite_ops.ops.segment_reduce import segment_max, segment_mean, segment_sum
+from elite_ops.ops.segments import Segments, build_segments
 from elite_ops.ops.sparse_conv import sparse_conv, sparse_conv_fused
+from elite_ops.ops.transition import Transition, build_transition, transition
+from elite_ops.ops.voxel_to_point import voxel_to_point
 
 __all__ = [
     "KernelMap",
+    "Segments",
+    "Transition",
     "build_info",
+    "build_segments",
+    "build_transition",
     "check_device_errors",
     "lovasz_softmax",
     "nms",
+    "segment_max",
+    "segment_mean",
+    "segment_sum",
     "sparse_conv",
     "sparse_conv_fused",
+    "transition",
+    "voxel_to_point",
 ]

@@ -1,0 +1,17 @@
+// Compressed sparse rows, as the kernels receive them.
+#pragma once
+
+#include <cstdint>
+
+namespace elite_ops {
+
+// Row v owns the entries [offsets[v], offsets[v + 1]); entry e stands for the row `columns[e]` of
+// some dense matrix, with the weight `weights[e]` (1 where `weights` is null).
+struct Csr {
+  const int32_t* offsets;  // [rows + 1]
+  const int32_t* columns;  // [offsets[rows]], or longer
+  const float* weights;    // like `columns`, or null
+  int64_t rows;
+};
+
+}  // namespace elite_ops

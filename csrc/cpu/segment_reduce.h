@@ -1,0 +1,28 @@
+// What segment sums and means (csr_reduce.h) don't cover: maxima, and the gradients.
+#pragma once
+
+#include <cstdint>
+
+#include "common/csr.h"
+
+namespace elite_ops::cpu {
+
+// out[v] = the largest value per channel, NaN above all, and argmax[v] = the first point that has
+// it; 0 and -1 where a segment is empty.
+template <typename scalar_t>
+void segment_max(const scalar_t* src, int64_t channels, const Csr& segments, scalar_t* out,
+                 int32_t* argmax);
+
+// grad_src[i] = grad_out[inverse[i]] where point i is the argmax, else 0.
+template <typename scalar_t>
+void segment_max_backward(const scalar_t* grad_out, const int32_t* argmax, const int32_t* inverse,
+                          int64_t num_points, int64_t num_segments, int64_t channels,
+                          scalar_t* grad_src);
+
+// grad_src[i] = grad_out[inverse[i]] / the number of points in the segment; 0 outside all segments.
+template <typename scalar_t>
+void segment_mean_backward(const scalar_t* grad_out, const int32_t* inverse, const int32_t* offsets,
+                           int64_t num_points, int64_t num_segments, int64_t channels,
+                           scalar_t* grad_src);
+
+}  // namespace elite_ops::cpu

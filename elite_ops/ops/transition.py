@@ -1,0 +1,153 @@
+"""Features carried from the voxels of one scale to those of another, through the points.
+
+"Gather to the points, then average per coarse voxel" is linear in the features, and its weights
+depend on the points alone. So it is one sparse matrix, built once a scan and applied to features of
+any width without a row per point.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elite_ops.ops.segments import Segments
+
+__all__ = ["CsrMatrix", "Transition", "build_transition", "transition"]
+
+
+@dataclass(frozen=True)
+class CsrMatrix:
+    """A sparse matrix by rows: row v has the entries [offsets[v], offsets[v + 1]).
+
+    The buffers have a fixed size, the number of points, so that nobody waits for the device to
+    count; places after the last entry hold column -1 and weight 0.
+    """
+
+    offsets: Tensor  # [rows + 1] int32
+    columns: Tensor  # [N] int32, rising within a row
+    weights: Tensor  # [N] float32
+
+
+@dataclass(frozen=True)
+class Transition:
+    """The operator from fine to coarse voxels, and its transpose for the gradient."""
+
+    matrix: CsrMatrix  # V_coarse rows
+    transposed: CsrMatrix  # V_fine rows
+
+    @property
+    def num_fine(self) -> int:
+        return self.transposed.offsets.shape[0] - 1
+
+    @property
+    def num_coarse(self) -> int:
+        return self.matrix.offsets.shape[0] - 1
+
+
+def build_transition(
+    fine: Segments,  # of N points in V_fine voxels
+    coarse: Segments,  # of the same N points in V_coarse voxels
+) -> Transition:
+    """Builds the operator that averages fine voxels, weighted by points, into coarse ones.
+
+    A coarse voxel has one entry per fine voxel that shares points with it; the weight is the number
+    of shared points over the number of points of the coarse voxel. Points without a voxel in either
+    scale are left out of both numbers. The scales need not be nested.
+
+    Args:
+        fine: the points of each voxel that features come from.
+        coarse: the points of each voxel that features go to.
+
+    Returns:
+        The operator, for `transition`.
+
+    Raises:
+        ValueError: if the two don't have the same number of points, or are on different devices.
+
+    *Differentiable:* no.
+    *Sync:* none.
+    *Deterministic:* yes, bit by bit.
+    *Source:* Zhang et al., ELiTe, ICME 2024, as one sparse matrix.
+    """
+    tensors = torch.ops.elite_ops.build_transition(
+        fine.inverse, fine.order, fine.offsets, coarse.inverse, coarse.order, coarse.offsets
+    )
+    return Transition(CsrMatrix(*tensors[:3]), CsrMatrix(*tensors[3:]))
+
+
+def transition(
+    features: Tensor,  # [V_fine, C]
+    operator: Transition,
+) -> Tensor:  # [V_coarse, C]
+    """Averages the rows of fine voxels, weighted by points, into coarse voxels.
+
+    Equals `segment_mean(voxel_to_point(features, fine), coarse)` up to rounding; a coarse voxel
+    without points gives 0.
+
+    Args:
+        features: one row per fine voxel; float32, float64, float16 or bfloat16. Half types are
+            accumulated in float32; the weights are float32 in any case.
+        operator: from `build_transition`.
+
+    Returns:
+        One row per coarse voxel, in the dtype of `features`.
+
+    Raises:
+        TypeError: if `features` is not of a floating dtype.
+        ValueError: if shapes or devices don't fit.
+
+    *Differentiable:* in `features`, twice.
+    *Sync:* none.
+    *Deterministic:* yes, bit by bit, forward and backward.
+    *Source:* Zhang et al., ELiTe, ICME 2024, as one sparse matrix.
+    """
+    matrix, transposed = operator.matrix, operator.transposed
+    out: Tensor = torch.ops.elite_ops.transition(
+        features,
+        matrix.offsets,
+        matrix.columns,
+        matrix.weights,
+        transposed.offsets,
+        transposed.columns,
+        transposed.weights,
+    )
+    return out
+
+
+def _fake_build(
+    fine_inverse: Tensor,
+    fine_order: Tensor,
+    fine_offsets: Tensor,
+    coarse_inverse: Tensor,
+    coarse_order: Tensor,
+    coarse_offsets: Tensor,
+) -> tuple[Tensor, ...]:
+    def matrix(offsets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        columns = fine_inverse.new_empty(fine_inverse.shape)
+        weights = fine_inverse.new_empty(fine_inverse.shape, dtype=torch.float32)
+        return offsets.new_empty(offsets.shape), columns, weights
+
+    return *matrix(coarse_offsets), *matrix(fine_offsets)
+
+
+def _fake(features: Tensor, offsets: Tensor, *rest: Tensor) -> Tensor:
+    return features.new_empty(offsets.shape[0] - 1, features.shape[1])
+
+
+def _setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[1:])
+
+
+def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+    """The transposed operator, whose own gradient is the operator."""
+    matrix, transposed = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
+    grad_features = torch.ops.elite_ops.transition(grad_out, *transposed, *matrix)
+    return grad_features, *([None] * 6)
+
+
+torch.library.register_fake("elite_ops::build_transition", _fake_build)
+torch.library.register_fake("elite_ops::transition", _fake)
+torch.library.register_autograd("elite_ops::transition", _backward, setup_context=_setup_context)

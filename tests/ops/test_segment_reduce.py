@@ -1,0 +1,184 @@
+from collections.abc import Callable
+
+import pytest
+import torch
+from segment_cases import SIZES, random_inverse, scan_inverse
+from torch import Tensor
+from torch.testing import assert_close
+
+from elite_ops import Segments, build_segments, segment_max, segment_mean, segment_sum
+from elite_ops.reference import segment_reduce as reference
+
+Reduce = Callable[[Tensor, Segments], Tensor]
+REDUCTIONS = [segment_sum, segment_mean, segment_max]
+LINEAR = [segment_sum, segment_mean]
+DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
+
+each_reduction = pytest.mark.parametrize("reduce", REDUCTIONS, ids=lambda f: f.__name__)
+each_linear = pytest.mark.parametrize("reduce", LINEAR, ids=lambda f: f.__name__)
+
+
+def random_case(
+    num_points: int, num_segments: int, channels: int, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Segments]:
+    generator = torch.Generator().manual_seed(1)
+    src = torch.randn(num_points, channels, dtype=torch.float64, generator=generator)
+    inverse = random_inverse(num_points, num_segments).to(device)
+    return src.to(device, dtype).requires_grad_(), build_segments(inverse, num_segments)
+
+
+def assert_equals_reference(reduce: Reduce, src: Tensor, segments: Segments) -> None:
+    """Values and gradients; half types against the reference in float32."""
+    computed = torch.float64 if src.dtype == torch.float64 else torch.float32
+    wide = src.detach().to(computed).requires_grad_()
+    definition = getattr(reference, reduce.__name__)
+    want = definition(wide, segments.inverse, segments.num_segments)
+    out = reduce(src, segments)
+    assert out.dtype == src.dtype
+    assert_close(out, want.to(src.dtype))
+
+    grad_out = torch.randn_like(out)
+    (grad,) = torch.autograd.grad(out, src, grad_out)
+    (want_grad,) = torch.autograd.grad(want, wide, grad_out.to(computed))
+    assert grad.dtype == src.dtype
+    assert_close(grad, want_grad.to(src.dtype))
+
+
+def test_small_example(device: torch.device) -> None:
+    src = torch.tensor([[1.0, 8], [2, 7], [3, 6], [4, 5], [5, -4]], device=device)
+    inverse = torch.tensor([2, 0, 2, -1, 2], dtype=torch.int32, device=device)
+    segments = build_segments(inverse, 3)
+    assert segment_sum(src, segments).tolist() == [[2, 7], [0, 0], [9, 10]]
+    assert segment_max(src, segments).tolist() == [[2, 7], [0, 0], [5, 8]]
+    mean = torch.tensor([[2, 7], [0, 0], [3, 10 / 3]], device=device)
+    assert_close(segment_mean(src, segments), mean)
+
+
+@each_reduction
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("num_points", "num_segments"), SIZES)
+def test_equals_reference(
+    reduce: Reduce, dtype: torch.dtype, num_points: int, num_segments: int, device: torch.device
+) -> None:
+    for channels in (0, 1, 3, 64):
+        assert_equals_reference(
+            reduce, *random_case(num_points, num_segments, channels, dtype, device)
+        )
+
+
+@each_reduction
+def test_equals_reference_on_a_real_scan(
+    reduce: Reduce, real_points: Tensor, device: torch.device
+) -> None:
+    inverse, num_voxels = scan_inverse(real_points, voxel_size=0.1)
+    segments = build_segments(inverse.to(device), num_voxels)
+    noise = torch.randn(real_points.shape[0], 64, generator=torch.Generator().manual_seed(0))
+    assert_equals_reference(reduce, noise.to(device).requires_grad_(), segments)
+
+
+@each_linear
+def test_gradcheck(reduce: Reduce, device: torch.device) -> None:
+    src, segments = random_case(30, 8, 3, torch.float64, device)
+    assert torch.autograd.gradcheck(lambda x: reduce(x, segments), src)
+    assert torch.autograd.gradgradcheck(lambda x: reduce(x, segments), src)
+
+
+def test_gradcheck_max(device: torch.device) -> None:
+    src, segments = random_case(30, 8, 3, torch.float64, device)
+    assert torch.autograd.gradcheck(lambda x: segment_max(x, segments), src)
+
+
+@pytest.mark.parametrize("name", ["segment_sum", "segment_mean", "segment_max"])
+def test_opcheck(name: str, device: torch.device) -> None:
+    src, segments = random_case(50, 7, 3, torch.float32, device)
+    op = getattr(torch.ops.elite_ops, name).default
+    torch.library.opcheck(op, (src, segments.inverse, segments.order, segments.offsets))
+
+
+def test_opcheck_backward(device: torch.device) -> None:
+    _, segments = random_case(50, 7, 3, torch.float32, device)
+    grad_out = torch.randn(7, 3, device=device, requires_grad=True)
+    tensors = segments.inverse, segments.order, segments.offsets
+    ops = torch.ops.elite_ops
+    torch.library.opcheck(ops.segment_mean_backward.default, (grad_out, *tensors))
+    argmax = torch.full((7, 3), -1, dtype=torch.int32, device=device)
+    torch.library.opcheck(
+        ops.segment_max_backward.default, (grad_out.detach(), argmax, segments.inverse)
+    )
+
+
+@each_reduction
+def test_compiles_without_a_graph_break(reduce: Reduce, device: torch.device) -> None:
+    src, segments = random_case(50, 7, 3, torch.float32, device)
+    compiled = torch.compile(reduce, fullgraph=True, backend="aot_eager")
+    out, want = compiled(src, segments), reduce(src, segments)
+    assert torch.equal(out, want)
+    grads = [torch.autograd.grad(y.square().sum(), src)[0] for y in (out, want)]
+    assert torch.equal(*grads)
+
+
+@each_reduction
+def test_takes_strided_input(reduce: Reduce, device: torch.device) -> None:
+    src, segments = random_case(50, 7, 6, torch.float32, device)
+    for view in (src[:, ::2], src.T.contiguous().T):
+        out, want = reduce(view, segments), reduce(view.contiguous(), segments)
+        assert torch.equal(out, want)
+        grad_out = torch.randn(6, 7, device=device).T[:, : out.shape[1]]
+        got = torch.autograd.grad(out, src, grad_out)[0]
+        assert torch.equal(got, torch.autograd.grad(want, src, grad_out.contiguous())[0])
+
+
+@each_reduction
+def test_rejects_wrong_arguments(reduce: Reduce) -> None:
+    name = reduce.__name__
+    src, segments = random_case(5, 3, 2, torch.float32, torch.device("cpu"))
+    inverse, order, offsets = segments.inverse, segments.order, segments.offsets
+    with pytest.raises(ValueError, match=rf"{name}: `src` must have 2 dimensions"):
+        reduce(src[0], segments)
+    with pytest.raises(ValueError, match=rf"{name}: `src` must have size 5 in dimension 0"):
+        reduce(src[1:], segments)
+    with pytest.raises(TypeError, match=rf"{name}: `src` must be float32, .*, got Int"):
+        reduce(src.int(), segments)
+    with pytest.raises(TypeError, match=rf"{name}: `segments.order` must be Int, got Long"):
+        reduce(src, Segments(inverse, order.long(), offsets))
+    with pytest.raises(ValueError, match=rf"{name}: `segments.order` must have size 5"):
+        reduce(src, Segments(inverse, order[1:], offsets))
+    with pytest.raises(ValueError, match=rf"{name}: `segments.offsets` must have num_segments"):
+        reduce(src, Segments(inverse, order, offsets[:0]))
+
+
+@each_reduction
+@pytest.mark.parametrize("count", [1, 2, 5, 100, 20_000])
+def test_constants_in_one_segment(reduce: Reduce, count: int, device: torch.device) -> None:
+    inverse = torch.zeros(count, dtype=torch.int32, device=device)
+    src = torch.full((count, 8), 0.25, device=device)
+    expected = 0.25 * count if reduce is segment_sum else 0.25
+    assert torch.equal(
+        reduce(src, build_segments(inverse, 1)), torch.full((1, 8), expected, device=device)
+    )
+
+
+def test_half_types_are_accumulated_in_float32(device: torch.device) -> None:
+    """In float16 a running sum of ones would stop at 2048."""
+    ones = torch.ones(5000, 4, dtype=torch.float16, device=device)
+    segments = build_segments(torch.zeros(5000, dtype=torch.int32, device=device), 1)
+    assert segment_sum(ones, segments).tolist() == [[5000.0] * 4]
+    assert segment_mean(ones, segments).tolist() == [[1.0] * 4]
+
+
+def test_max_prefers_nan_and_the_first_of_equals(device: torch.device) -> None:
+    nan = float("nan")
+    src = torch.tensor([[1.0, 2, -5], [1, nan, -4], [0, nan, -4]], device=device)
+    src.requires_grad_()
+    out = segment_max(src, build_segments(torch.zeros(3, dtype=torch.int32, device=device), 1))
+    assert_close(out, torch.tensor([[1.0, nan, -4]], device=device), equal_nan=True)
+    (grad,) = torch.autograd.grad(out.sum(), src)
+    assert grad.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
+
+
+@each_linear
+def test_two_runs_agree_bit_by_bit(reduce: Reduce, device: torch.device) -> None:
+    src, segments = random_case(20_000, 300, 16, torch.float32, device)
+    runs = [reduce(src, segments) for _ in range(3)]
+    assert torch.equal(runs[0], runs[1])
+    assert torch.equal(runs[0], runs[2])
