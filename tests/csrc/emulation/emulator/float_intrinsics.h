@@ -18,13 +18,8 @@ inline double __dsub_rn(double x, double y) { return x - y; }
 inline double __dmul_rn(double x, double y) { return x * y; }
 inline double __fma_rn(double x, double y, double z) { return std::fma(x, y, z); }
 
-// Division by zero is defined on the device (IEEE 754), and in C++ it isn't.
-__attribute__((no_sanitize("float-divide-by-zero"))) inline float __fdiv_rn(float x, float y) {
-  return x / y;
-}
-__attribute__((no_sanitize("float-divide-by-zero"))) inline double __ddiv_rn(double x, double y) {
-  return x / y;
-}
+inline float __fdiv_rn(float x, float y) { return x / y; }
+inline double __ddiv_rn(double x, double y) { return x / y; }
 inline float __frcp_rn(float x) { return __fdiv_rn(1.f, x); }
 inline float __fdividef(float x, float y) { return __fdiv_rn(x, y); }
 inline float __fsqrt_rn(float x) { return std::sqrt(x); }

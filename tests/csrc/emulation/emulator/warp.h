@@ -35,6 +35,10 @@ Output warp_collective(unsigned mask, Input input, CombineLane, Place place) {
   return mine.output;
 }
 
+// The types that the device shuffles. The 16-bit floating-point headers add theirs.
+template <typename T>
+constexpr bool kShuffles = std::is_arithmetic_v<T> && sizeof(T) >= 4;
+
 template <typename T>
 struct ShuffleInput {
   T value;
@@ -43,7 +47,7 @@ struct ShuffleInput {
 
 template <typename T>
 T shuffle(unsigned mask, T value, int source, Place place) {
-  static_assert(std::is_arithmetic_v<T> || sizeof(T) <= 4, "no shuffle of this type on the device");
+  static_assert(kShuffles<T>, "the device has no shuffle of this type");
   return warp_collective<T>(
       mask, ShuffleInput<T>{value, source},
       [](int l, auto& lanes) {
