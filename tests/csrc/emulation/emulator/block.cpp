@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "emulator/async_copy.h"
 #include "emulator/fibre.h"
 
 #ifdef __SANITIZE_ADDRESS__
@@ -161,6 +162,7 @@ void run_threads() {
     block.kernel.call(block.kernel.arguments);
     Thread& finished = *block.current;
     stop_running(finished, State::kExited);
+    forget_copies(thread());
     Fibre* mine = std::exchange(finished.fibre, nullptr);
     Thread* next = next_thread();
     if (next && !next->fibre) {

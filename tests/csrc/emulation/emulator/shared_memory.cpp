@@ -20,7 +20,6 @@ unsigned char* shared = nullptr;
 
 namespace {
 
-constexpr unsigned char kGarbage = 0xAB;
 size_t shared_bytes = 0;
 unsigned char* allocation = nullptr;
 
@@ -53,6 +52,12 @@ void allocate_shared(size_t bytes) {
 void spoil_shared() {
   if (shared) std::memset(shared, kGarbage, shared_bytes);
   spoil_static();
+}
+
+bool is_shared(const void* address) {
+  const auto* p = static_cast<const unsigned char*>(address);
+  return (shared && p >= shared && p < shared + shared_bytes) ||
+         (p >= __start_emulated_shared && p < __stop_emulated_shared);
 }
 
 void free_shared() {

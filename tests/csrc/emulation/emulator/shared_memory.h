@@ -16,10 +16,15 @@ namespace emulation {
 constexpr size_t kSharedBytesByDefault = 48 * 1024;
 constexpr size_t kSharedBytesAtMost = 227 * 1024;  // sm_90, after asking for it
 
+constexpr unsigned char kGarbage = 0xAB;
+
 extern unsigned char* shared;  // the dynamic part; null when the launch asked for none
 
 void allocate_shared(size_t bytes);
 void spoil_shared();
 void free_shared();
+
+// Whether the address lies in static or dynamic shared memory.
+bool is_shared(const void* address);
 
 }  // namespace emulation

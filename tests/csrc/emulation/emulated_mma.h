@@ -1,0 +1,45 @@
+// What csrc/cuda/mma.cuh declares, without the instructions.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include "emulator/tensor_core.h"
+
+namespace elite_ops::cuda {
+
+template <typename scalar_t>
+void mma_m16n8k16(float (&acc)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                  emulation::Place place = emulation::Place::current()) {
+  emulation::mma_16_bit(
+      acc, a, b, [](uint16_t x) -> float { return scalar_t::from_bits(x); }, place);
+}
+
+inline void mma_m16n8k8(float (&acc)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                        emulation::Place place = emulation::Place::current()) {
+  emulation::mma_tf32(acc, a, b, place);
+}
+
+inline uint32_t to_tf32(float x) { return emulation::to_tf32(x); }
+
+inline void ldmatrix_x4(uint32_t (&r)[4], const void* row,
+                        emulation::Place place = emulation::Place::current()) {
+  emulation::ldmatrix(r, 4, false, row, place);
+}
+
+inline void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row,
+                              emulation::Place place = emulation::Place::current()) {
+  emulation::ldmatrix(r, 4, true, row, place);
+}
+
+inline void ldmatrix_x2(uint32_t (&r)[2], const void* row,
+                        emulation::Place place = emulation::Place::current()) {
+  emulation::ldmatrix(r, 2, false, row, place);
+}
+
+inline void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row,
+                              emulation::Place place = emulation::Place::current()) {
+  emulation::ldmatrix(r, 2, true, row, place);
+}
+
+}  // namespace elite_ops::cuda

@@ -1,0 +1,20 @@
+// Warp-level matrix instructions: the same elements in the same lanes and registers as on the
+// device. The sums are exact to double precision and rounded once; the device's own sums differ
+// from them, and between devices, in the last bits.
+#pragma once
+
+#include <cstdint>
+
+#include "emulator/block.h"
+
+namespace emulation {
+
+void mma_16_bit(float (&acc)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
+                float (*decode)(uint16_t), Place place);
+void mma_tf32(float (&acc)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Place place);
+uint32_t to_tf32(float x);
+
+// Loads `count` matrices of 8 x 8 16-bit elements; r has as many registers.
+void ldmatrix(uint32_t* r, int count, bool transposed, const void* row, Place place);
+
+}  // namespace emulation
