@@ -3,6 +3,7 @@
 from elite_ops._extension import build_info
 from elite_ops.errors import check_device_errors
 from elite_ops.kernel_map import KernelMap
+from elite_ops.ops.kernel_map import build_kernel_map
 from elite_ops.ops.lovasz_softmax import lovasz_softmax
 from elite_ops.ops.nms import nms
 from elite_ops.ops.segment_reduce import segment_max, segment_mean, segment_sum
@@ -10,12 +11,16 @@ from elite_ops.ops.segments import Segments, build_segments
 from elite_ops.ops.sparse_conv import sparse_conv, sparse_conv_fused
 from elite_ops.ops.transition import Transition, build_transition, transition
 from elite_ops.ops.voxel_to_point import voxel_to_point
+from elite_ops.ops.voxelize import voxelize
+from elite_ops.voxels import Voxels
 
 __all__ = [
     "KernelMap",
     "Segments",
     "Transition",
+    "Voxels",
     "build_info",
+    "build_kernel_map",
     "build_segments",
     "build_transition",
     "check_device_errors",
@@ -28,4 +33,5 @@ __all__ = [
     "sparse_conv_fused",
     "transition",
     "voxel_to_point",
+    "voxelize",
 ]

@@ -1,0 +1,73 @@
+#include "cpu/kernel_map.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
+
+#include "check.h"
+#include "grid.h"
+
+namespace elite_ops {
+namespace {
+
+constexpr auto kOp = "build_kernel_map";
+
+KernelShape check(const at::Tensor& indices, c10::IntArrayRef spatial_shape, int64_t batch_size,
+                  c10::IntArrayRef kernel_size, c10::IntArrayRef dilation) {
+  check_dim(kOp, "indices", indices, 2);
+  check_size(kOp, "indices", indices, 1, 4);
+  check_dtype(kOp, "indices", indices, at::kInt);
+  check_row_count(kOp, "indices", indices.size(0));
+  check_grid_shape(kOp, spatial_shape, batch_size);
+  TORCH_CHECK_VALUE(kernel_size.size() == 3, kOp, ": `kernel_size` must have 3 entries, got ",
+                    kernel_size);
+  TORCH_CHECK_VALUE(dilation.size() == 3, kOp, ": `dilation` must have 3 entries, got ", dilation);
+  KernelShape kernel;
+  int64_t num_keys = batch_size;
+  for (int axis = 0; axis < 3; ++axis) {
+    TORCH_CHECK_VALUE(
+        kernel_size[axis] % 2 == 1 && kernel_size[axis] >= 1 && kernel_size[axis] <= 7, kOp,
+        ": `kernel_size` must be 1, 3, 5 or 7 along each axis, got ", kernel_size);
+    TORCH_CHECK_VALUE(dilation[axis] >= 1 && dilation[axis] <= kMaxCellsPerAxis, kOp,
+                      ": `dilation` must be between 1 and 2^24 along each axis, got ", dilation);
+    kernel.size[axis] = static_cast<int32_t>(kernel_size[axis]);
+    kernel.dilation[axis] = static_cast<int32_t>(dilation[axis]);
+    // 64 bits a word along z, a gap of the kernel's reach along each axis, and room for one more
+    // displacement at either end.
+    num_keys = saturating_product(num_keys, spatial_shape[axis] + 2 * kernel.reach(axis) + 64);
+  }
+  check_num_keys(kOp, spatial_shape, batch_size, num_keys);
+  return kernel;
+}
+
+at::Tensor build_kernel_map_cpu(const at::Tensor& indices_, c10::IntArrayRef spatial_shape,
+                                int64_t batch_size, c10::IntArrayRef kernel_size,
+                                c10::IntArrayRef dilation) {
+  const KernelShape kernel = check(indices_, spatial_shape, batch_size, kernel_size, dilation);
+  const at::Tensor indices = indices_.contiguous();
+  const cpu::VoxelSet voxels{indices.const_data_ptr<int32_t>(),
+                             indices.size(0),
+                             batch_size,
+                             {spatial_shape[0], spatial_shape[1], spatial_shape[2]}};
+  at::Tensor neighbors = at::empty({kernel.num_offsets(), indices.size(0)}, indices.options());
+  const cpu::VoxelSetError error =
+      cpu::build_kernel_map(voxels, kernel, neighbors.mutable_data_ptr<int32_t>());
+  const int32_t* row = voxels.indices + error.row * 4;
+  TORCH_CHECK_INDEX(error.kind != cpu::VoxelSetError::kOutOfRange, kOp,
+                    ": `indices` must be inside the grid, got (", row[0], ", ", row[1], ", ",
+                    row[2], ", ", row[3], ") at row ", error.row);
+  TORCH_CHECK_VALUE(error.kind != cpu::VoxelSetError::kDuplicate, kOp,
+                    ": `indices` must be unique, got (", row[0], ", ", row[1], ", ", row[2], ", ",
+                    row[3], ") at rows ", error.row, " and ", error.other_row);
+  return neighbors;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
+  m.def(
+      "build_kernel_map(Tensor indices, SymInt[] spatial_shape, SymInt batch_size, "
+      "int[] kernel_size, int[] dilation) -> Tensor");
+}
+TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("build_kernel_map", &build_kernel_map_cpu); }
+
+}  // namespace elite_ops

@@ -1,0 +1,31 @@
+// The occupied cells of a grid, and the row of each point's cell.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+#include "common/voxel_grid.h"
+
+namespace elite_ops::cpu {
+
+// N rows of `stride` floats, x y z first; without a batch index every point is in sample 0.
+struct PointRows {
+  const float* xyz;
+  int64_t num_points;
+  int64_t stride;
+  const int64_t* batch_index;  // [N] in [0, batch_size), or null
+};
+
+struct VoxelRows {
+  int32_t* indices;  // [V, 4]
+  int32_t* counts;   // [V]
+};
+
+// The first point whose batch index is not in [0, batch_size); num_points if there is none.
+int64_t first_outside_batch(const PointRows& points, int64_t batch_size);
+
+// Writes inverse [N], and the voxels to where `allocate(V)` says, which is called once. Returns V.
+int64_t voxelize(const PointRows& points, const PointRange& range, const VoxelGrid& grid,
+                 int32_t* inverse, const std::function<VoxelRows(int64_t)>& allocate);
+
+}  // namespace elite_ops::cpu

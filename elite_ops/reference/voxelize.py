@@ -1,0 +1,59 @@
+"""Definition of `elite_ops.voxelize`: the occupied cells of a grid at several scales."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from elite_ops.voxels import Voxels
+
+__all__ = ["voxelize"]
+
+
+def voxelize(
+    points: Tensor,  # [N, 3 + F] float32: x, y, z (m), and features that are not read
+    batch_index: Tensor | None = None,  # [N] int64
+    *,
+    point_cloud_range: Sequence[float],
+    spatial_shape: Sequence[int],
+    scales: Sequence[int] = (1,),
+    batch_size: int | None = None,
+    nested: bool = False,
+) -> list[Voxels]:
+    """See `elite_ops.voxelize`."""
+    xyz = points[:, :3]
+    if batch_index is None:
+        batch_index = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+    minimum, maximum = torch.tensor(point_cloud_range, dtype=torch.float64).view(2, 3)
+    # Tensors on the device: dividing by a Python number multiplies by its reciprocal on CUDA.
+    extent = (maximum - minimum).to(points)
+    minimum, maximum = minimum.to(points), maximum.to(points)
+    inside = ((xyz > minimum) & (xyz < maximum)).all(dim=1)
+
+    def cells(shape: tuple[int, ...]) -> Tensor:
+        size = torch.tensor(shape, device=points.device)
+        index = size.to(points) * (xyz[inside] - minimum) / extent
+        return torch.minimum(index.trunc().long(), size - 1)
+
+    voxels = []
+    for scale in scales:
+        shape = tuple(math.ceil(size / scale) for size in spatial_shape)
+        cell = cells(tuple(spatial_shape)) // scale if nested else cells(shape)
+        key = batch_index[inside]
+        for axis in range(3):
+            key = key * shape[axis] + cell[:, axis]
+        key, row, counts = torch.unique(key, return_inverse=True, return_counts=True)
+        inverse = torch.full((len(points),), -1, dtype=torch.int32, device=points.device)
+        inverse[inside] = row.int()
+        columns = []
+        for size in reversed(shape):
+            columns.append(key % size)
+            key = key // size
+        indices = torch.stack([key, *reversed(columns)], dim=1).int()
+        num_voxels = torch.tensor(len(indices), device=points.device)
+        x, y, z = shape
+        voxels.append(Voxels(indices, inverse, counts.int(), num_voxels, scale, (x, y, z)))
+    return voxels

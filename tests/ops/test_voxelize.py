@@ -1,0 +1,283 @@
+"""`voxelize` against its definition, torch.unique and arithmetic by hand."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.library import opcheck
+
+from elite_ops import Voxels, voxelize
+from elite_ops.reference.voxelize import voxelize as reference
+
+RANGE = (-50.0, -50.0, -4.0, 50.0, 50.0, 2.0)
+SHAPE = (1000, 1000, 60)
+SCALES = (1, 2, 4, 8, 16)
+UNIT = {"point_cloud_range": (0.0, 0.0, 0.0, 4.0, 4.0, 4.0), "spatial_shape": (4, 4, 4)}
+
+
+def random_points(num_points: int, seed: int = 0) -> Tensor:
+    """Points x, y, z, remission, about a tenth of them outside the range."""
+    generator = torch.Generator().manual_seed(seed)
+    points = torch.rand(num_points, 4, generator=generator) * 2 - 1
+    return points * torch.tensor([52.0, 52.0, 3.1, 1.0]) + torch.tensor([0.0, 0.0, -1.0, 0.0])
+
+
+def random_batch(num_points: int, batch_size: int = 3) -> Tensor:
+    return torch.randint(batch_size, (num_points,), generator=torch.Generator().manual_seed(1))
+
+
+def assert_equal(got: list[Voxels], want: list[Voxels]) -> None:
+    assert len(got) == len(want)
+    for a, b in zip(got, want, strict=True):
+        assert (a.scale, a.spatial_shape) == (b.scale, b.spatial_shape)
+        for name in ("indices", "inverse", "counts", "num_voxels"):
+            torch.testing.assert_close(getattr(a, name), getattr(b, name), rtol=0, atol=0)
+
+
+def check(points: Tensor, batch_index: Tensor | None = None, **arguments: Any) -> list[Voxels]:
+    got = voxelize(points, batch_index, **arguments)
+    assert_equal(got, reference(points, batch_index, **arguments))
+    return got
+
+
+def test_example_by_hand(device: torch.device) -> None:
+    points = torch.tensor(
+        [[3.5, 0.5, 0.5], [0.5, 0.5, 2.5], [0.9, 0.1, 2.1], [4.5, 0.5, 0.5], [0.5, 3.5, 0.0]],
+        device=device,
+    )
+    fine, coarse = voxelize(points, scales=(1, 2), **UNIT)
+    assert fine.indices.tolist() == [[0, 0, 0, 2], [0, 3, 0, 0]]
+    assert fine.inverse.tolist() == [1, 0, 0, -1, -1]  # outside; on the border
+    assert fine.counts.tolist() == [2, 1]
+    assert fine.num_voxels.item() == 2
+    assert coarse.indices.tolist() == [[0, 0, 0, 1], [0, 1, 0, 0]]
+    assert coarse.spatial_shape == (2, 2, 2)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("batched", [False, True])
+@pytest.mark.parametrize("num_points", [0, 1, 31, 33, 1023, 40_000])
+def test_equals_reference(
+    device: torch.device, num_points: int, batched: bool, nested: bool
+) -> None:
+    points = random_points(num_points).to(device)
+    batch_index = random_batch(num_points).to(device) if batched else None
+    check(
+        points,
+        batch_index,
+        point_cloud_range=RANGE,
+        spatial_shape=SHAPE,
+        scales=SCALES,
+        batch_size=3 if batched else 1,
+        nested=nested,
+    )
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_equals_reference_on_a_real_scan(
+    device: torch.device, real_points: Tensor, nested: bool
+) -> None:
+    voxels = check(
+        real_points.to(device),
+        point_cloud_range=RANGE,
+        spatial_shape=SHAPE,
+        scales=SCALES,
+        nested=nested,
+    )
+    assert [len(v.indices) for v in voxels] == [v.num_voxels.item() for v in voxels]
+    assert len(voxels[0].indices) > 30_000
+
+
+def test_equals_unique_of_the_cells_of_a_real_scan(real_points: Tensor) -> None:
+    minimum, maximum = torch.tensor(RANGE).view(2, 3)
+    xyz = real_points[:, :3]
+    inside = ((xyz > minimum) & (xyz < maximum)).all(dim=1)
+    for voxels in voxelize(
+        real_points, point_cloud_range=RANGE, spatial_shape=SHAPE, scales=SCALES
+    ):
+        size = torch.tensor([math.ceil(s / voxels.scale) for s in SHAPE])
+        cell = (size * (xyz[inside] - minimum) / (maximum - minimum)).int()
+        indices, inverse, counts = cell.unique(dim=0, return_inverse=True, return_counts=True)
+        assert torch.equal(voxels.indices[:, 1:], indices)
+        assert torch.equal(voxels.inverse[inside].long(), inverse)
+        assert torch.equal(voxels.counts.long(), counts)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_points_near_cell_borders(device: torch.device, scale: int) -> None:
+    """The float32 formula to the bit: at every border, and a few roundings to either side."""
+    cells = math.ceil(SHAPE[0] / scale)
+    border = torch.linspace(-50, 50, cells + 1, dtype=torch.float64).float()
+    steps = [border]
+    for _ in range(3):
+        steps.append(torch.nextafter(steps[-1], torch.tensor(60.0)))
+    below = border
+    for _ in range(3):
+        below = torch.nextafter(below, torch.tensor(-60.0))
+        steps.append(below)
+    x = torch.cat(steps)
+    points = torch.stack([x, x.flip(0), x.clamp(-3.9, 1.9)], dim=1).to(device)
+    check(points, point_cloud_range=RANGE, spatial_shape=SHAPE, scales=(scale,))
+
+
+def test_a_point_that_rounds_up_to_the_end_is_in_the_last_cell(device: torch.device) -> None:
+    last = torch.nextafter(torch.tensor(4.0), torch.tensor(0.0))
+    box = (-100.0, 0.0, 0.0, 4.0, 4.0, 4.0)
+    points = torch.tensor([[last, 1.0, 1.0]], device=device)
+    assert 1000 * (points[0, 0] + 100) / 104 == 1000  # the premise: the quotient is the size
+    (voxels,) = check(points, point_cloud_range=box, spatial_shape=(1000, 4, 4))
+    assert voxels.indices.tolist() == [[0, 999, 1, 1]]
+
+
+def test_points_outside_have_no_voxel(device: torch.device) -> None:
+    inf, nan = math.inf, math.nan
+    outside = [0.0, 4.0, -1.0, 5.0, inf, -inf, nan]
+    points = torch.full((3 * len(outside), 3), 1.0)
+    for axis in range(3):
+        points[axis * len(outside) : (axis + 1) * len(outside), axis] = torch.tensor(outside)
+    (voxels,) = check(points.to(device), **UNIT)
+    assert (voxels.inverse == -1).all()
+    assert voxels.indices.shape == (0, 4)
+    assert voxels.num_voxels.item() == 0
+
+
+def test_all_points_in_one_voxel(device: torch.device) -> None:
+    (voxels,) = check(torch.full((1000, 3), 1.5, device=device), **UNIT)
+    assert voxels.indices.tolist() == [[0, 1, 1, 1]]
+    assert voxels.counts.tolist() == [1000]
+
+
+def test_a_batch_with_an_empty_sample(device: torch.device) -> None:
+    points = torch.full((4, 3), 1.5, device=device)
+    batch_index = torch.tensor([2, 0, 2, 0], device=device)
+    (voxels,) = check(points, batch_index, batch_size=4, **UNIT)
+    assert voxels.indices.tolist() == [[0, 1, 1, 1], [2, 1, 1, 1]]
+    assert voxels.inverse.tolist() == [1, 0, 1, 0]
+
+
+def test_batch_size_is_read_from_the_batch_index(device: torch.device) -> None:
+    points = torch.full((2, 3), 1.5, device=device)
+    batch_index = torch.tensor([1, 0], device=device)
+    want = voxelize(points, batch_index, batch_size=2, **UNIT)
+    assert_equal(voxelize(points, batch_index, **UNIT), want)
+    assert voxelize(points[:0], batch_index[:0], **UNIT)[0].num_voxels.item() == 0
+
+
+def test_nested_cells_are_divided(device: torch.device) -> None:
+    points = random_points(5000).to(device)
+    fine, coarse = voxelize(
+        points, point_cloud_range=RANGE, spatial_shape=SHAPE, scales=(1, 8), nested=True
+    )
+    inside = fine.inverse >= 0
+    cell = fine.indices[fine.inverse[inside]] // torch.tensor([1, 8, 8, 8], device=device)
+    assert torch.equal(coarse.indices[coarse.inverse[inside]], cell.int())
+
+
+@pytest.mark.parametrize("height", [1, 63, 64, 65, 128, 200])
+def test_columns_of_one_or_more_words(device: torch.device, height: int) -> None:
+    points = random_points(2000).to(device)
+    check(points, point_cloud_range=RANGE, spatial_shape=(7, 5, height), scales=(1, 3))
+
+
+# Sides of square grids just within and just beyond what the bitmap serves: for 100 points its limit
+# is 2^20 + 256 * 100 words, for 80,000 points it is 2^24 words.
+@pytest.mark.parametrize(
+    ("side", "num_points"), [(1036, 100), (1037, 100), (4096, 80_000), (4097, 80_000)]
+)
+def test_bitmap_and_sort_agree_with_the_reference_at_the_boundary(
+    device: torch.device, side: int, num_points: int
+) -> None:
+    points = random_points(num_points).to(device)
+    check(points, point_cloud_range=RANGE, spatial_shape=(side, side, 64))
+
+
+def test_the_largest_grid(device: torch.device) -> None:
+    side = 2**24
+    box = (0.0, 0.0, 0.0, 1.0, 1.0, 1.0)
+    points = torch.rand(1000, 3, generator=torch.Generator().manual_seed(0)).to(device)
+    (voxels,) = voxelize(points, point_cloud_range=box, spatial_shape=(side, side, 2**14))
+    size = torch.tensor([side, side, 2**14], device=device)
+    assert torch.equal(voxels.indices[voxels.inverse][:, 1:], (points * size).int())
+
+
+def test_columns_that_are_not_contiguous(device: torch.device) -> None:
+    points = random_points(500).to(device)
+    batch_index = random_batch(500).to(device)
+    arguments = {"point_cloud_range": RANGE, "spatial_shape": SHAPE, "batch_size": 3}
+    want = voxelize(points[::2].contiguous(), batch_index[::2].contiguous(), **arguments)
+    assert_equal(voxelize(points[::2], batch_index[::2], **arguments), want)
+    transposed = points[::2].T.contiguous().T
+    assert_equal(voxelize(transposed, batch_index[::2], **arguments), want)
+
+
+def test_opcheck(device: torch.device) -> None:
+    points = random_points(100).to(device)
+    batch_index = random_batch(100).to(device)
+    arguments = (RANGE, SHAPE, SCALES, 3, False)
+    opcheck(torch.ops.elite_ops.voxelize.default, (points, batch_index, *arguments))
+    opcheck(torch.ops.elite_ops.voxelize.default, (points, None, *arguments))
+
+
+def test_compiles_without_a_graph_break(device: torch.device) -> None:
+    def mean_height(points: Tensor) -> tuple[Tensor, list[Voxels]]:
+        voxels = voxelize(points, point_cloud_range=RANGE, spatial_shape=SHAPE, scales=(1, 4))
+        return voxels[1].indices[:, 3].float().sum() / voxels[1].num_voxels, voxels
+
+    compiled = torch.compile(mean_height, fullgraph=True, backend="aot_eager", dynamic=True)
+    for num_points in (50, 700):
+        points = random_points(num_points).to(device)
+        got, want = compiled(points), mean_height(points)
+        torch.testing.assert_close(got[0], want[0])
+        assert_equal(got[1], want[1])
+
+
+REJECTED = [
+    ({"points": torch.zeros(3)}, ValueError, "`points` must have 2 dimensions"),
+    ({"points": torch.zeros(3, 2)}, ValueError, "`points` must have at least 3 columns"),
+    ({"points": torch.zeros(3, 4).double()}, TypeError, "`points` must be Float, got Double"),
+    ({"batch_index": torch.zeros(3, 1).long()}, ValueError, "`batch_index` must have 1 dimen"),
+    ({"batch_index": torch.zeros(2).long()}, ValueError, "`batch_index` must have size 3"),
+    ({"batch_index": torch.zeros(3).int()}, TypeError, "`batch_index` must be Long, got Int"),
+    ({"batch_index": torch.tensor([0, 2, 9])}, IndexError, r"`batch_size` \(2\), got 2 at row 1"),
+    ({"batch_index": torch.tensor([0, 0, -1])}, IndexError, "got -1 at row 2"),
+    ({"batch_size": 0}, ValueError, "`batch_size` must be between 1"),
+    ({"point_cloud_range": (0.0, 1.0)}, ValueError, "`point_cloud_range` must have 6 entries"),
+    ({"point_cloud_range": (0.0, 0, 0, 1, 0, 1)}, ValueError, "each minimum below its maximum"),
+    ({"point_cloud_range": (0.0, 0, 0, 1, math.nan, 1)}, ValueError, "must be finite"),
+    ({"point_cloud_range": (0.0, 0, 0, 1, math.inf, 1)}, ValueError, "must be finite"),
+    ({"spatial_shape": (4, 4)}, ValueError, "`spatial_shape` must have 3 entries"),
+    ({"spatial_shape": (4, 0, 4)}, ValueError, "`spatial_shape` must be between 1 and 2"),
+    ({"spatial_shape": (2**24 + 1, 4, 4)}, ValueError, "`spatial_shape` must be between 1 and 2"),
+    ({"spatial_shape": (2**24, 2**24, 2**15)}, ValueError, "must fit in a 63-bit key"),
+    ({"scales": ()}, ValueError, "`scales` must not be empty"),
+    ({"scales": (1, 0)}, ValueError, "`scales` must be between 1 and 2"),
+]
+
+
+@pytest.mark.parametrize(("change", "error", "message"), REJECTED)
+def test_rejects(change: dict[str, Any], error: type[Exception], message: str) -> None:
+    arguments = {
+        "points": torch.zeros(3, 4),
+        "batch_index": torch.zeros(3).long(),
+        "point_cloud_range": RANGE,
+        "spatial_shape": SHAPE,
+        "scales": (1,),
+        "batch_size": 2,
+        "nested": False,
+    } | change
+    with pytest.raises(error, match=f"voxelize: .*{message}"):
+        torch.ops.elite_ops.voxelize(*arguments.values())
+
+
+@pytest.mark.gpu
+def test_a_wrong_batch_index_is_reported_from_the_device() -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    points = torch.full((3, 3), 1.5, device="cuda")
+    batch_index = torch.tensor([0, 5, -1], device="cuda")
+    with pytest.raises(IndexError, match="outside its range"):
+        voxelize(points, batch_index, batch_size=2, **UNIT)
