@@ -38,7 +38,7 @@ test: setup
 bench: setup
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 
-FORMATTED = $(wildcard csrc/*/* tests/csrc/*.cpp tests/csrc/*.h \
+FORMATTED = $(wildcard csrc/*/* tests/csrc/*.cpp tests/csrc/*.cu tests/csrc/*.h \
   $(addprefix tests/csrc/emulation/,*.h emulator/* cub/device/*))
 
 lint:
@@ -69,10 +69,17 @@ EMULATOR_OBJECTS = $(patsubst tests/csrc/emulation/emulator/%.cpp,$(EMULATED)/em
 
 # The mutable variables of a kernel source are its shared ones: in a section of their own, the
 # emulation finds them and fills them with garbage before every block.
-$(EMULATED)/cuda/%.o: csrc/cuda/%.cu
+define compile_kernels
 	@mkdir -p $(@D)
 	$(CXX) $(EMULATED_FLAGS) -x c++ -c $< -o $@
 	objcopy --rename-section .bss=emulated_shared,alloc,load,data,contents $@
+endef
+
+$(EMULATED)/cuda/%.o: csrc/cuda/%.cu
+	$(compile_kernels)
+
+$(EMULATED)/faults.o: tests/csrc/faults.cu
+	$(compile_kernels)
 
 $(EMULATED)/cpu/%.o: csrc/cpu/%.cpp
 	@mkdir -p $(@D)
@@ -90,6 +97,10 @@ $(EMULATED)/emulator.a: $(EMULATOR_OBJECTS)
 
 $(EMULATED)/test_%: tests/csrc/test_%.cpp $(EMULATED)/kernels.a $(EMULATED)/emulator.a
 	$(CXX) $(EMULATED_FLAGS) $< $(EMULATED)/kernels.a $(EMULATED)/emulator.a -o $@
+
+# Kernels with known faults, for tests/csrc/test_emulation_catches.py.
+$(EMULATED)/faults: $(EMULATED)/faults.o $(EMULATED)/emulator.a
+	$(CXX) $(EMULATED_FLAGS) $^ -o $@
 
 emulated: $(EMULATED_TESTS)
 
