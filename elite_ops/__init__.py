@@ -3,8 +3,10 @@
 from elite_ops._extension import build_info
 from elite_ops.errors import check_device_errors
 from elite_ops.kernel_map import KernelMap
+from elite_ops.ops.confusion_matrix import confusion_matrix
 from elite_ops.ops.kernel_map import build_kernel_map
 from elite_ops.ops.lovasz_softmax import lovasz_softmax
+from elite_ops.ops.majority_vote import majority_vote
 from elite_ops.ops.nms import nms
 from elite_ops.ops.segment_reduce import segment_max, segment_mean, segment_sum
 from elite_ops.ops.segments import Segments, build_segments
@@ -24,7 +26,9 @@ __all__ = [
     "build_segments",
     "build_transition",
     "check_device_errors",
+    "confusion_matrix",
     "lovasz_softmax",
+    "majority_vote",
     "nms",
     "segment_max",
     "segment_mean",

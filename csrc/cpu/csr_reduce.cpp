@@ -3,18 +3,10 @@
 #include <algorithm>
 
 #include "csr_rows.h"
+#include "prefetch.h"
 
 namespace elite_ops::cpu {
 namespace {
-
-// How many entries ahead the rows of `src` are requested: they lie anywhere in memory.
-constexpr int32_t kPrefetchDistance = 8;
-
-template <typename scalar_t>
-void prefetch_row(const scalar_t* row, int64_t channels) {
-  constexpr int64_t kStep = 64 / sizeof(scalar_t);
-  for (int64_t c = 0; c < channels; c += kStep) __builtin_prefetch(row + c);
-}
 
 template <bool weighted, typename scalar_t>
 void reduce_rows(const scalar_t* src, int64_t channels, const Csr& csr, bool mean, int64_t begin,

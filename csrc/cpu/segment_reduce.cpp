@@ -3,13 +3,14 @@
 #include <algorithm>
 
 #include "csr_rows.h"
+#include "prefetch.h"
 
 namespace elite_ops::cpu {
 namespace {
 
 template <typename scalar_t>
-void max_into(const scalar_t* row, int32_t point, int64_t channels, scalar_t* best,
-              int32_t* argmax) {
+void max_into(const scalar_t* __restrict__ row, int32_t point, int64_t channels,
+              scalar_t* __restrict__ best, int32_t* __restrict__ argmax) {
   for (int64_t c = 0; c < channels; ++c) {
     // Not `row > best`: a NaN wins, and the first one stays.
     const bool wins = !(row[c] <= best[c]) && best[c] == best[c];
@@ -40,6 +41,7 @@ void segment_max(const scalar_t* src, int64_t channels, const Csr& segments, sca
                  int32_t* argmax) {
   const int32_t* offsets = segments.offsets;
   parallel_for_rows(offsets, segments.rows, channels, [&](int64_t begin, int64_t end) {
+    const int32_t last = offsets[end];
     for (int64_t v = begin; v < end; ++v) {
       scalar_t* best = out + v * channels;
       int32_t* best_point = argmax + v * channels;
@@ -52,6 +54,9 @@ void segment_max(const scalar_t* src, int64_t channels, const Csr& segments, sca
       std::copy_n(src + first * channels, channels, best);
       std::fill_n(best_point, channels, first);
       for (int32_t e = offsets[v] + 1; e < offsets[v + 1]; ++e) {
+        if (e + kPrefetchDistance < last) {
+          prefetch_row(src + segments.columns[e + kPrefetchDistance] * channels, channels);
+        }
         const int32_t point = segments.columns[e];
         max_into(src + point * channels, point, channels, best, best_point);
       }

@@ -1,0 +1,48 @@
+#include "cpu/majority_vote.h"
+
+#include <ATen/ops/empty.h>
+#include <torch/library.h>
+
+#include "check_segments.h"
+
+namespace elite_ops {
+namespace {
+
+constexpr const char* kOp = "majority_vote";
+
+void check(const at::Tensor& labels, const at::Tensor& inverse, const at::Tensor& order,
+           const at::Tensor& offsets, int64_t num_classes) {
+  check_dim(kOp, "labels", labels, 1);
+  check_dtype(kOp, "labels", labels, at::kLong);
+  check_segments(kOp, inverse, order, offsets, "labels", labels);
+  check_size(kOp, "labels", labels, 0, inverse.size(0));
+  TORCH_CHECK_VALUE(num_classes > 0, kOp, ": `num_classes` must be positive, got ", num_classes);
+}
+
+at::Tensor majority_vote_cpu(const at::Tensor& labels_, const at::Tensor& inverse,
+                             const at::Tensor& order_, const at::Tensor& offsets_,
+                             int64_t num_classes, int64_t ignore_label) {
+  check(labels_, inverse, order_, offsets_, num_classes);
+  const at::Tensor labels = labels_.contiguous();
+  const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
+  const Csr segments{offsets.const_data_ptr<int32_t>(), order.const_data_ptr<int32_t>(), nullptr,
+                     offsets.size(0) - 1};
+  at::Tensor out = at::empty({segments.rows}, labels.options());
+  const int64_t* data = labels.const_data_ptr<int64_t>();
+  const int64_t bad = cpu::majority_vote(data, segments, num_classes, ignore_label,
+                                         out.mutable_data_ptr<int64_t>());
+  TORCH_CHECK_INDEX(bad < 0, kOp, ": `labels` must be in [0, ", num_classes, "), got ", data[bad],
+                    " for point ", bad);
+  return out;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
+  m.def(
+      "majority_vote(Tensor labels, Tensor inverse, Tensor order, Tensor offsets, int num_classes,"
+      " int ignore_label) -> Tensor");
+}
+TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("majority_vote", &majority_vote_cpu); }
+
+}  // namespace elite_ops
