@@ -58,9 +58,9 @@ class TileWorker {
   bool in_range() const { return in_range_; }
 
   void run(int64_t first, int64_t last, const SparseConvEpilogue<T>& epilogue, T* out) {
-    std::fill_n(sums_.data(), (last - first) * row_stride(), T(0));
+    start(first, last, epilogue);
     for (int64_t k = 0; k < shape_.num_offsets; ++k) add_offset(k, first, last);
-    write(first, last, epilogue, out);
+    write(first, last, epilogue.negative_slope, out);
   }
 
  private:
@@ -86,27 +86,39 @@ class TileWorker {
       for (int r = 0; r < kMicroRows; ++r) {
         gemm.a[r] = features_ + rows_in_[i + r] * shape_.c_in;
         gemm.c[r] = sums_.data() + rows_out_[i + r] * row_stride();
-        if (i + r + kAhead < count) prefetch(features_ + rows_in_[i + r + kAhead] * shape_.c_in);
+        if (i + r + kAhead < count) {
+          prefetch_row(features_ + rows_in_[i + r + kAhead] * shape_.c_in, shape_.c_in);
+        }
       }
       multiply_add_(gemm);
     }
   }
 
-  void prefetch(const T* row) const {
-    constexpr int64_t kPerLine = 64 / sizeof(T);
-    for (int64_t c = 0; c < shape_.c_in; c += kPerLine) __builtin_prefetch(row + c);
+  // A sum starts as what is added to it in any case.
+  void start(int64_t first, int64_t last, const SparseConvEpilogue<T>& epilogue) {
+    std::fill_n(sums_.data(), (last - first) * row_stride(), T(0));
+    for (int64_t i = first; i < last; ++i) {
+      T* sum = sums_.data() + (i - first) * row_stride();
+      if (epilogue.bias) add(epilogue.bias, sum);
+      if (epilogue.residual) add(epilogue.residual + i * shape_.c_out, sum);
+    }
   }
 
-  void write(int64_t first, int64_t last, const SparseConvEpilogue<T>& epilogue, T* out) {
+  void add(const T* row, T* sum) const {
+    for (int64_t c = 0; c < shape_.c_out; ++c) sum[c] += row[c];
+  }
+
+  void write(int64_t first, int64_t last, T negative_slope, T* out) {
     for (int64_t i = first; i < last; ++i) {
       const T* sum = sums_.data() + (i - first) * row_stride();
-      const T* residual = epilogue.residual ? epilogue.residual + i * shape_.c_out : nullptr;
       T* to = out + i * shape_.c_out;
-      for (int64_t c = 0; c < shape_.c_out; ++c) {
-        T value = sum[c];
-        if (epilogue.bias) value += epilogue.bias[c];
-        if (residual) value += residual[c];
-        to[c] = value < T(0) ? value * epilogue.negative_slope : value;
+      if (negative_slope == T(1)) {
+        std::copy_n(sum, shape_.c_out, to);
+      } else {
+        // Without a branch, so that it vectorizes; exact, since one of the two parts is zero.
+        for (int64_t c = 0; c < shape_.c_out; ++c) {
+          to[c] = std::max(sum[c], T(0)) + negative_slope * std::min(sum[c], T(0));
+        }
       }
     }
   }

@@ -12,7 +12,7 @@
 namespace elite_ops::cpu {
 namespace {
 
-constexpr int64_t kSplitRows = 4096;
+constexpr int64_t kSplitRows = 8192;
 constexpr int64_t kMaxPartialElements = 16 * 1024 * 1024;  // of all partial sums together
 constexpr int64_t kChunkPairs = 64;                        // pairs that are packed at a time
 
@@ -56,20 +56,27 @@ class SplitWorker {
                                         rows_in_.data(), rows_out_.data(), in_range_);
     for (int64_t i = 0; i < count; i += kChunkPairs) {
       const int64_t pairs = std::min(kChunkPairs, count - i);
-      pack(i, pairs, first);
+      pack(i, pairs, first, count);
       add_chunk(pairs, partial);
     }
   }
 
  private:
-  void pack(int64_t from, int64_t pairs, int64_t first_row) {
-    for (int64_t i = 0; i < pairs; ++i) {
-      const T* in = features_ + rows_in_[from + i] * shape_.c_in;
-      std::copy_n(in, shape_.c_in, chunk_in_.data() + i * shape_.c_in);
-      const T* out = grad_out_ + (first_row + rows_out_[from + i]) * shape_.c_out;
-      T* to = chunk_out_.data() + i * row_stride();
-      std::fill(std::copy_n(out, shape_.c_out, to), to + row_stride(), T(0));
+  void pack(int64_t from, int64_t pairs, int64_t first_row, int64_t count) {
+    for (int64_t i = from; i < from + pairs; ++i) {
+      if (i + kAhead < count) {
+        prefetch_row(in_row(i + kAhead), shape_.c_in);
+        prefetch_row(out_row(first_row, i + kAhead), shape_.c_out);
+      }
+      std::copy_n(in_row(i), shape_.c_in, chunk_in_.data() + (i - from) * shape_.c_in);
+      T* to = chunk_out_.data() + (i - from) * row_stride();
+      std::fill(std::copy_n(out_row(first_row, i), shape_.c_out, to), to + row_stride(), T(0));
     }
+  }
+
+  const T* in_row(int64_t pair) { return features_ + rows_in_[pair] * shape_.c_in; }
+  const T* out_row(int64_t first_row, int64_t pair) {
+    return grad_out_ + (first_row + rows_out_[pair]) * shape_.c_out;
   }
 
   void add_chunk(int64_t pairs, T* partial) {
@@ -89,6 +96,8 @@ class SplitWorker {
       multiply_add_(gemm);
     }
   }
+
+  static constexpr int64_t kAhead = 8;  // pairs between a prefetch and its use
 
   const SparseConvShape& shape_;
   const T* features_;
