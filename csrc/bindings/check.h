@@ -46,4 +46,11 @@ inline void check_row_count(const char* op, const char* name, int64_t rows) {
                     "` must have fewer than 2^31 - 1 rows, got ", rows);
 }
 
+// Pixel coordinates must be exact as floats.
+inline void check_image_size(const char* op, int64_t height, int64_t width) {
+  constexpr int64_t kMax = 1 << 24;
+  TORCH_CHECK_VALUE(height >= 1 && width >= 1 && height <= kMax && width <= kMax, op,
+                    ": `image_size` must be between 1 and 2^24 pixels, got ", height, " x ", width);
+}
+
 }  // namespace elite_ops
