@@ -38,7 +38,7 @@ test: setup
 bench: setup
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 
-FORMATTED = $(wildcard csrc/*/* tests/csrc/*.cpp tests/csrc/*.cu tests/csrc/*.h \
+FORMATTED = $(wildcard csrc/*/* benchmarks/*.cpp tests/csrc/*.cpp tests/csrc/*.cu tests/csrc/*.h \
   $(addprefix tests/csrc/emulation/,*.h emulator/* cub/device/*))
 
 lint:
@@ -57,7 +57,7 @@ format:
 
 EMULATED = build/emulated
 SANITIZE ?= -fsanitize=address,undefined -fno-sanitize-recover=all
-EMULATED_FLAGS = -std=c++20 -O1 -g -fno-omit-frame-pointer -Wall -Wno-unknown-pragmas \
+EMULATED_FLAGS = -std=c++20 -O1 -g1 -fno-omit-frame-pointer -Wall -Wno-unknown-pragmas \
   -ffp-contract=off $(SANITIZE) \
   -Itests/csrc/emulation -Itests/csrc -Icsrc -MMD -MP
 EMULATED_OBJECTS = $(patsubst csrc/cuda/%.cu,$(EMULATED)/cuda/%.o,$(wildcard csrc/cuda/*.cu)) \
@@ -88,9 +88,10 @@ $(EMULATED)/cpu/%.o: csrc/cpu/%.cpp
 $(EMULATED)/kernels.a: $(EMULATED_OBJECTS)
 	rm -f $@ && ar rcs $@ $^
 
+# The emulator itself works between any two steps of a kernel: optimized, and without UBSan.
 $(EMULATED)/emulator/%.o: tests/csrc/emulation/emulator/%.cpp
 	@mkdir -p $(@D)
-	$(CXX) $(EMULATED_FLAGS) -c $< -o $@
+	$(CXX) $(EMULATED_FLAGS) -O2 -fno-sanitize=undefined -c $< -o $@
 
 $(EMULATED)/emulator.a: $(EMULATOR_OBJECTS)
 	rm -f $@ && ar rcs $@ $^
@@ -101,6 +102,10 @@ $(EMULATED)/test_%: tests/csrc/test_%.cpp $(EMULATED)/kernels.a $(EMULATED)/emul
 # Kernels with known faults, for tests/csrc/test_emulation_catches.py.
 $(EMULATED)/faults: $(EMULATED)/faults.o $(EMULATED)/emulator.a
 	$(CXX) $(EMULATED_FLAGS) $^ -o $@
+
+# How many threads a second (docs/adr/0002-emulated-kernels.md).
+$(EMULATED)/emulated_threads: benchmarks/emulated_threads.cpp $(EMULATED)/emulator.a
+	$(CXX) $(EMULATED_FLAGS) $< $(EMULATED)/emulator.a -o $@
 
 emulated: $(EMULATED_TESTS)
 
