@@ -7,9 +7,11 @@
 // glibc's swapcontext makes two system calls a switch, and AddressSanitizer's interceptor clears
 // the shadow of the stack that it switches to, so that overflows of local arrays go unseen from
 // then on. Where we know the calling convention we therefore switch by hand.
-#if !defined(__x86_64__) || defined(EMULATION_UCONTEXT)
-#include <ucontext.h>
+#if !defined(__x86_64__) && !defined(EMULATION_UCONTEXT)
 #define EMULATION_UCONTEXT
+#endif
+#ifdef EMULATION_UCONTEXT
+#include <ucontext.h>
 #endif
 
 namespace emulation {
