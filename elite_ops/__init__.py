@@ -15,11 +15,13 @@ from elite_ops.ops.sparse_conv import sparse_conv, sparse_conv_fused
 from elite_ops.ops.transition import Transition, build_transition, transition
 from elite_ops.ops.voxel_to_point import voxel_to_point
 from elite_ops.ops.voxelize import voxelize
+from elite_ops.sparse_tensor import SparseTensor
 from elite_ops.voxels import Voxels
 
 __all__ = [
     "KernelMap",
     "Segments",
+    "SparseTensor",
     "Transition",
     "Voxels",
     "build_info",
