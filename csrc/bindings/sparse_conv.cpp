@@ -9,6 +9,13 @@
 
 #include "check.h"
 
+#ifdef ELITE_WITH_CUDA
+#include <ATen/Context.h>
+
+#include "cuda.h"
+#include "cuda/sparse_conv.h"
+#endif
+
 namespace elite_ops {
 namespace {
 
@@ -67,6 +74,19 @@ void check_backward_weight(const char* op, const at::Tensor& features, const at:
   check_size(op, "grad_out", grad_out, 0, neighbors.size(1));
 }
 
+void check_fused(const char* op, const at::Tensor& features, const at::Tensor& weight,
+                 const at::Tensor& bias, const at::Tensor& neighbors,
+                 const std::optional<at::Tensor>& residual) {
+  check_forward(op, features, weight, neighbors);
+  check_bias(op, bias, features, weight);
+  if (residual) {
+    check_dim(op, "residual", *residual, 2);
+    check_like_features(op, "residual", *residual, features);
+    check_size(op, "residual", *residual, 0, neighbors.size(1));
+    check_size(op, "residual", *residual, 1, weight.size(2));
+  }
+}
+
 SparseConvShape shape_of(const at::Tensor& features, const at::Tensor& neighbors, int64_t c_out) {
   return {features.size(0), neighbors.size(1), neighbors.size(0), features.size(1), c_out};
 }
@@ -95,7 +115,7 @@ at::Tensor forward_cpu(const char* op, const at::Tensor& features, const at::Ten
   const auto shape = shape_of(features, neighbors, weight.size(2));
   auto out = at::empty({shape.num_out, shape.c_out}, f.options());
   AT_DISPATCH_FLOATING_TYPES(type, "sparse_conv", [&] {
-    cpu::SparseConvEpilogue<scalar_t> epilogue;
+    SparseConvEpilogue<scalar_t> epilogue;
     if (bias) epilogue.bias = b.const_data_ptr<scalar_t>();
     if (residual) epilogue.residual = r.const_data_ptr<scalar_t>();
     epilogue.negative_slope = static_cast<scalar_t>(negative_slope);
@@ -116,19 +136,6 @@ at::Tensor sparse_conv_cpu(const at::Tensor& features, const at::Tensor& weight,
   check_transposed(op, transposed, neighbors, features);
   if (bias) check_bias(op, *bias, features, weight);
   return forward_cpu(op, features, weight, bias, neighbors, std::nullopt, 1.0);
-}
-
-void check_fused(const char* op, const at::Tensor& features, const at::Tensor& weight,
-                 const at::Tensor& bias, const at::Tensor& neighbors,
-                 const std::optional<at::Tensor>& residual) {
-  check_forward(op, features, weight, neighbors);
-  check_bias(op, bias, features, weight);
-  if (residual) {
-    check_dim(op, "residual", *residual, 2);
-    check_like_features(op, "residual", *residual, features);
-    check_size(op, "residual", *residual, 0, neighbors.size(1));
-    check_size(op, "residual", *residual, 1, weight.size(2));
-  }
 }
 
 at::Tensor sparse_conv_fused_cpu(const at::Tensor& features, const at::Tensor& weight,
@@ -159,6 +166,75 @@ at::Tensor sparse_conv_backward_weight_cpu(const at::Tensor& features, const at:
   return grad_weight.to(features.scalar_type());
 }
 
+// ---- CUDA
+// ----------------------------------------------------------------------------------------
+
+#ifdef ELITE_WITH_CUDA
+
+at::Tensor forward_cuda(const at::Tensor& features, const at::Tensor& weight,
+                        const std::optional<at::Tensor>& bias, const at::Tensor& neighbors,
+                        const std::optional<at::Tensor>& residual, double negative_slope) {
+  const c10::cuda::CUDAGuard guard(features.device());
+  const auto f = features.contiguous(), w = weight.contiguous(), n = neighbors.contiguous();
+  const auto b = bias ? bias->contiguous() : at::Tensor();
+  const auto r = residual ? residual->contiguous() : at::Tensor();
+  const auto shape = shape_of(features, neighbors, weight.size(2));
+  auto out = at::empty({shape.num_out, shape.c_out}, f.options());
+  const bool allow_tf32 = at::globalContext().allowTF32CuBLAS();
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, f.scalar_type(), "sparse_conv", [&] {
+    using T = cuda_scalar<scalar_t>;
+    SparseConvEpilogue<T, cuda::SparseConvSum<T>> epilogue;
+    if (bias) epilogue.bias = cuda_data<scalar_t>(b);
+    if (residual) epilogue.residual = cuda_data<scalar_t>(r);
+    epilogue.negative_slope = static_cast<cuda::SparseConvSum<T>>(negative_slope);
+    C10_CUDA_CHECK(cuda::sparse_conv<T>(shape, cuda_data<scalar_t>(f), cuda_data<scalar_t>(w),
+                                        n.const_data_ptr<int32_t>(), epilogue, allow_tf32,
+                                        cuda_mutable_data<scalar_t>(out), device_error_flag(),
+                                        c10::cuda::getCurrentCUDAStream()));
+  });
+  return out;
+}
+
+at::Tensor sparse_conv_cuda(const at::Tensor& features, const at::Tensor& weight,
+                            const std::optional<at::Tensor>& bias, const at::Tensor& neighbors,
+                            const at::Tensor& transposed, bool /*mirrored*/) {
+  constexpr auto op = "sparse_conv";
+  check_forward(op, features, weight, neighbors);
+  check_transposed(op, transposed, neighbors, features);
+  if (bias) check_bias(op, *bias, features, weight);
+  return forward_cuda(features, weight, bias, neighbors, std::nullopt, 1.0);
+}
+
+at::Tensor sparse_conv_fused_cuda(const at::Tensor& features, const at::Tensor& weight,
+                                  const at::Tensor& bias, const at::Tensor& neighbors,
+                                  const std::optional<at::Tensor>& residual,
+                                  double negative_slope) {
+  check_fused("sparse_conv_fused", features, weight, bias, neighbors, residual);
+  return forward_cuda(features, weight, bias, neighbors, residual, negative_slope);
+}
+
+at::Tensor sparse_conv_backward_weight_cuda(const at::Tensor& features, const at::Tensor& grad_out,
+                                            const at::Tensor& neighbors,
+                                            const at::Tensor& transposed, bool /*mirrored*/) {
+  check_backward_weight("sparse_conv_backward_weight", features, grad_out, neighbors, transposed);
+  const c10::cuda::CUDAGuard guard(features.device());
+  const auto f = features.contiguous(), g = grad_out.contiguous(), n = neighbors.contiguous();
+  const auto shape = shape_of(features, neighbors, grad_out.size(1));
+  auto grad_weight = at::empty({shape.num_offsets, shape.c_in, shape.c_out}, f.options());
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, f.scalar_type(), "sparse_conv", [&] {
+    using T = cuda_scalar<scalar_t>;
+    const auto bytes = cuda::sparse_conv_backward_weight_workspace_bytes<T>(shape);
+    auto workspace = at::empty({static_cast<int64_t>(bytes)}, f.options().dtype(at::kByte));
+    C10_CUDA_CHECK(cuda::sparse_conv_backward_weight<T>(
+        shape, cuda_data<scalar_t>(f), cuda_data<scalar_t>(g), n.const_data_ptr<int32_t>(),
+        workspace.mutable_data_ptr(), cuda_mutable_data<scalar_t>(grad_weight), device_error_flag(),
+        c10::cuda::getCurrentCUDAStream()));
+  });
+  return grad_weight;
+}
+
+#endif
+
 }  // namespace
 
 // `transposed` and `mirrored` are what the gradients need: see elite_ops/kernel_map.py.
@@ -178,5 +254,12 @@ TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
   m.impl("sparse_conv_backward_weight", &sparse_conv_backward_weight_cpu);
   m.impl("sparse_conv_fused", &sparse_conv_fused_cpu);
 }
+#ifdef ELITE_WITH_CUDA
+TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) {
+  m.impl("sparse_conv", &sparse_conv_cuda);
+  m.impl("sparse_conv_backward_weight", &sparse_conv_backward_weight_cuda);
+  m.impl("sparse_conv_fused", &sparse_conv_fused_cuda);
+}
+#endif
 
 }  // namespace elite_ops

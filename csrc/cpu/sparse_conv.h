@@ -3,17 +3,9 @@
 
 #include <cstdint>
 
-#include "common/sparse_conv_shape.h"
+#include "common/sparse_conv_types.h"
 
 namespace elite_ops::cpu {
-
-// What is done to a sum before it is written: leaky_relu(sum + bias + residual).
-template <typename T>
-struct SparseConvEpilogue {
-  const T* bias = nullptr;      // [c_out], or null
-  const T* residual = nullptr;  // [num_out, c_out], or null
-  T negative_slope = T(1);      // 1: no activation
-};
 
 // out[i] = epilogue(sum over k of features[neighbors[k, i]] @ weight[k]), where -1 adds nothing.
 // The result does not depend on the number of threads. False when `neighbors` holds a number

@@ -1,0 +1,33 @@
+#include "sparse_conv.h"
+#include "sparse_conv_general.cuh"
+#include "sparse_conv_mma.cuh"
+
+namespace elite_ops::cuda {
+
+template <typename T>
+cudaError_t sparse_conv(const SparseConvShape& shape, const T* features, const T* weight,
+                        const int32_t* neighbors,
+                        const SparseConvEpilogue<T, SparseConvSum<T>>& epilogue, bool allow_tf32,
+                        T* out, int32_t* error_flag, cudaStream_t stream) {
+  if (shape.num_out == 0 || shape.c_out == 0) return cudaSuccess;
+  if constexpr (!std::is_same_v<T, double>) {
+    const bool may_round = !std::is_same_v<T, float> || allow_tf32;
+    if (may_round && tensor_core::supports(shape, features, weight)) {
+      return tensor_core::forward(shape, features, weight, neighbors, epilogue, out, error_flag,
+                                  stream);
+    }
+  }
+  return general::forward(shape, features, weight, neighbors, epilogue, out, error_flag, stream);
+}
+
+#define INSTANTIATE(T)                                                                            \
+  template cudaError_t sparse_conv<T>(const SparseConvShape&, const T*, const T*, const int32_t*, \
+                                      const SparseConvEpilogue<T, SparseConvSum<T>>&, bool, T*,   \
+                                      int32_t*, cudaStream_t)
+INSTANTIATE(float);
+INSTANTIATE(double);
+INSTANTIATE(__half);
+INSTANTIATE(__nv_bfloat16);
+#undef INSTANTIATE
+
+}  // namespace elite_ops::cuda

@@ -1,0 +1,44 @@
+// Launchers of sparse convolution over a neighbour table, for float, double, __half and
+// __nv_bfloat16. Sums are formed in float, in double for double, always in the same order. Entries
+// of `neighbors` outside [-1, num_in) add nothing and set kIndexOutOfRange in `error_flag`.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+
+#include "common/sparse_conv_types.h"
+
+namespace elite_ops::cuda {
+
+// The type of the sums.
+template <typename T>
+using SparseConvSum = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+// out[i] = epilogue(sum over k of features[neighbors[k, i]] @ weight[k]). `allow_tf32`: float
+// products may be rounded to tf32 and computed by tensor cores.
+template <typename T>
+cudaError_t sparse_conv(const SparseConvShape& shape,
+                        const T* features,         // [num_in, c_in]
+                        const T* weight,           // [num_offsets, c_in, c_out]
+                        const int32_t* neighbors,  // [num_offsets, num_out]
+                        const SparseConvEpilogue<T, SparseConvSum<T>>& epilogue, bool allow_tf32,
+                        T* out,  // [num_out, c_out]
+                        int32_t* error_flag, cudaStream_t stream);
+
+template <typename T>
+size_t sparse_conv_backward_weight_workspace_bytes(const SparseConvShape& shape);
+
+// grad_weight[k] = sum over i of outer(features[neighbors[k, i]], grad_out[i]).
+template <typename T>
+cudaError_t sparse_conv_backward_weight(const SparseConvShape& shape,
+                                        const T* features,         // [num_in, c_in]
+                                        const T* grad_out,         // [num_out, c_out]
+                                        const int32_t* neighbors,  // [num_offsets, num_out]
+                                        void* workspace,
+                                        T* grad_weight,  // [num_offsets, c_in, c_out]
+                                        int32_t* error_flag, cudaStream_t stream);
+
+}  // namespace elite_ops::cuda

@@ -1,0 +1,58 @@
+// What the kernels of sparse convolution share: reading the neighbour table, and the number types.
+#pragma once
+
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+#include <cuda_runtime.h>
+
+#include <cstdint>
+#include <type_traits>
+
+#include "common/error_flag.h"
+#include "sparse_conv.h"
+
+namespace elite_ops::cuda {
+
+template <typename T>
+__device__ __forceinline__ SparseConvSum<T> to_sum(T value) {
+  if constexpr (std::is_same_v<T, __half>) {
+    return __half2float(value);
+  } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    return __bfloat162float(value);
+  } else {
+    return value;
+  }
+}
+
+template <typename T>
+__device__ __forceinline__ T from_sum(SparseConvSum<T> value) {
+  if constexpr (std::is_same_v<T, __half>) {
+    return __float2half_rn(value);
+  } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
+    return __float2bfloat16_rn(value);
+  } else {
+    return value;
+  }
+}
+
+// The input row that meets output row `i` under offset `k`, -1 where there is none.
+__device__ __forceinline__ int32_t neighbor_row(const SparseConvShape& shape,
+                                                const int32_t* __restrict__ neighbors, int64_t k,
+                                                int64_t i, int32_t* error_flag) {
+  if (i >= shape.num_out) return -1;
+  const int32_t row = neighbors[k * shape.num_out + i];
+  if (row >= -1 && row < shape.num_in) return row;
+  atomicOr(error_flag, static_cast<int32_t>(kIndexOutOfRange));
+  return -1;
+}
+
+template <typename T>
+__device__ __forceinline__ SparseConvSum<T> apply_epilogue(
+    const SparseConvShape& shape, const SparseConvEpilogue<T, SparseConvSum<T>>& epilogue,
+    int64_t row, int64_t column, SparseConvSum<T> value) {
+  if (epilogue.bias) value += to_sum(epilogue.bias[column]);
+  if (epilogue.residual) value += to_sum(epilogue.residual[row * shape.c_out + column]);
+  return value < 0 ? value * epilogue.negative_slope : value;
+}
+
+}  // namespace elite_ops::cuda

@@ -1,0 +1,205 @@
+// The CUDA kernels of sparse convolution against the CPU kernels, in float, half, bfloat16, tf32
+// and double, through every path that the sizes select.
+#include <cuda_bf16.h>
+#include <cuda_fp16.h>
+
+#include "common/error_flag.h"
+#include "cpu/sparse_conv.h"
+#include "cuda/sparse_conv.h"
+#include "harness.h"
+
+using namespace elite_ops;
+
+namespace {
+
+struct Table {
+  SparseConvShape shape;
+  std::vector<int32_t> neighbors;
+};
+
+// Rows that meet with probability `density`; a stretch of output rows meets nothing at all.
+Table random_table(harness::Random& random, SparseConvShape shape, float density) {
+  Table table{shape, {}};
+  for (int64_t k = 0; k < shape.num_offsets; ++k) {
+    for (int64_t i = 0; i < shape.num_out; ++i) {
+      const bool meets = shape.num_in > 0 && i % 80 < 60 && random.uniform(0, 1) < density;
+      table.neighbors.push_back(meets ? static_cast<int32_t>(random.integer(shape.num_in)) : -1);
+    }
+  }
+  return table;
+}
+
+template <typename T>
+std::vector<float> widen(const std::vector<T>& values) {
+  return {values.begin(), values.end()};
+}
+
+// Starts on 16 bytes as device memory does; `offset` elements further for the test of what does
+// not.
+template <typename T>
+struct DeviceArray {
+  std::vector<T> storage;
+  T* data;
+  explicit DeviceArray(const std::vector<T>& values, int64_t offset = 0)
+      : storage(values.size() + 64 / sizeof(T)) {
+    const auto address = reinterpret_cast<uintptr_t>(storage.data());
+    data = storage.data() + (16 - address % 16) % 16 / sizeof(T) + offset;
+    std::copy(values.begin(), values.end(), data);
+  }
+};
+
+// What a rounding to T may change, relative to values near 1.
+template <typename T>
+double tolerance(bool tf32) {
+  if (std::is_same_v<T, double>) return 1e-5;  // the truth is a float
+  if (std::is_same_v<T, float>) return tf32 ? 1e-2 : 1e-5;
+  return std::is_same_v<T, __half> ? 2e-3 : 1e-2;
+}
+
+template <typename T>
+void check_forward(SparseConvShape shape, float density, bool fused, bool tf32 = false,
+                   int64_t misaligned = 0) {
+  harness::Random random(shape.num_out * 100 + shape.c_in);
+  const Table table = random_table(random, shape, density);
+  const DeviceArray<T> features(random.uniform_vector<T>(shape.num_in * shape.c_in), misaligned);
+  const float scale = 1.f / static_cast<float>(1 + shape.c_in);
+  const DeviceArray<T> weight(
+      random.uniform_vector<T>(shape.num_offsets * shape.c_in * shape.c_out, -scale, scale));
+  const auto bias = random.uniform_vector<T>(shape.c_out);
+  const auto residual = random.uniform_vector<T>(shape.num_out * shape.c_out);
+
+  std::vector<T> out(shape.num_out * shape.c_out);
+  SparseConvEpilogue<T, cuda::SparseConvSum<T>> epilogue;
+  if (fused) epilogue = {bias.data(), residual.data(), cuda::SparseConvSum<T>(0.25)};
+  int32_t error_flag = 0;
+  CHECK(cuda::sparse_conv(shape, features.data, weight.data, table.neighbors.data(), epilogue, tf32,
+                          out.data(), &error_flag, nullptr) == cudaSuccess);
+  CHECK(error_flag == 0);
+
+  const std::vector<T> plain_features(features.data, features.data + shape.num_in * shape.c_in);
+  const std::vector<T> plain_weight(weight.data,
+                                    weight.data + shape.num_offsets * shape.c_in * shape.c_out);
+  const auto wide_bias = widen(bias), wide_residual = widen(residual);
+  SparseConvEpilogue<float> wide_epilogue;
+  if (fused) wide_epilogue = {wide_bias.data(), wide_residual.data(), 0.25f};
+  std::vector<float> want(out.size());
+  CHECK(cpu::sparse_conv(shape, widen(plain_features).data(), widen(plain_weight).data(),
+                         table.neighbors.data(), wide_epilogue, want.data()));
+  CHECK_CLOSE(widen(out), want, tolerance<T>(tf32));
+}
+
+template <typename T>
+void check_backward_weight(SparseConvShape shape, float density, bool repeats = false) {
+  harness::Random random(shape.num_out * 100 + shape.c_out);
+  const Table table = random_table(random, shape, density);
+  const DeviceArray<T> features(random.uniform_vector<T>(shape.num_in * shape.c_in, 0, 1));
+  const DeviceArray<T> grad_out(random.uniform_vector<T>(shape.num_out * shape.c_out, 0, 1));
+  std::vector<char> workspace(cuda::sparse_conv_backward_weight_workspace_bytes<T>(shape) + 16);
+  std::vector<T> out(shape.num_offsets * shape.c_in * shape.c_out);
+  int32_t error_flag = 0;
+  const auto run = [&] {
+    CHECK(cuda::sparse_conv_backward_weight(shape, features.data, grad_out.data,
+                                            table.neighbors.data(), workspace.data(), out.data(),
+                                            &error_flag, nullptr) == cudaSuccess);
+  };
+  run();
+  CHECK(error_flag == 0);
+  const std::vector<T> first = out;
+  if (repeats) {
+    std::fill(out.begin(), out.end(), T(0.f));
+    run();
+    CHECK(widen(out) == widen(first));
+  }
+
+  const std::vector<T> plain_features(features.data, features.data + shape.num_in * shape.c_in);
+  const std::vector<T> plain_grad(grad_out.data, grad_out.data + shape.num_out * shape.c_out);
+  std::vector<float> want(out.size());
+  CHECK(cpu::sparse_conv_backward_weight(shape, widen(plain_features).data(),
+                                         widen(plain_grad).data(), table.neighbors.data(),
+                                         want.data()));
+  CHECK_CLOSE(widen(out), want, tolerance<T>(false));
+}
+
+template <typename T>
+void check_all(SparseConvShape shape, float density) {
+  check_forward<T>(shape, density, false);
+  check_forward<T>(shape, density, true);
+  check_backward_weight<T>(shape, density);
+}
+
+}  // namespace
+
+CASE(any_channels) {
+  check_all<float>({50, 70, 5, 3, 20}, 0.3f);
+  check_all<double>({50, 70, 5, 1, 1}, 0.3f);
+  check_all<__half>({50, 70, 3, 20, 66}, 0.3f);
+  check_all<__nv_bfloat16>({50, 70, 3, 66, 3}, 0.3f);
+}
+
+CASE(no_rows_and_one_row) {
+  for (const int64_t num_out : {0, 1}) {
+    check_all<float>({num_out, num_out, 27, 16, 16}, 1.f);
+    check_all<__half>({num_out, num_out, 27, 16, 16}, 1.f);
+  }
+  check_all<__half>({0, 9, 3, 16, 16}, 1.f);
+}
+
+CASE(no_channels_and_no_offsets) {
+  check_all<float>({5, 5, 3, 0, 4}, 1.f);
+  check_all<float>({5, 5, 3, 4, 0}, 1.f);
+  check_all<float>({5, 5, 0, 4, 4}, 1.f);
+}
+
+CASE(rows_outside_are_left_out_and_reported) {
+  const SparseConvShape shape{2, 3, 1, 16, 16};
+  const DeviceArray<float> features(std::vector<float>(32, 1.f));
+  const DeviceArray<float> weight(std::vector<float>(256, 1.f));
+  for (const bool tf32 : {false, true}) {
+    for (const int32_t outside : {-2, 2}) {
+      const std::vector<int32_t> neighbors = {outside, 1, -1};
+      std::vector<float> out(48), grad_weight(256);
+      int32_t error_flag = 0;
+      CHECK(cuda::sparse_conv<float>(shape, features.data, weight.data, neighbors.data(), {}, tf32,
+                                     out.data(), &error_flag, nullptr) == cudaSuccess);
+      CHECK(error_flag == kIndexOutOfRange);
+      CHECK(out[0] == 0 && out[16] == 16 && out[32] == 0);
+
+      error_flag = 0;
+      std::vector<float> workspace(256);
+      CHECK(cuda::sparse_conv_backward_weight<float>(
+                shape, features.data, out.data(), neighbors.data(), workspace.data(),
+                grad_weight.data(), &error_flag, nullptr) == cudaSuccess);
+      CHECK(error_flag == kIndexOutOfRange);
+      CHECK(grad_weight == std::vector<float>(256, 16.f));
+    }
+  }
+}
+
+// Chunks of 32, 64 and 128 bytes, columns that fill a tile or don't, more than one tile of rows.
+CASE(tensor_cores) {
+  for (const bool fused : {false, true}) {
+    check_forward<__half>({90, 150, 27, 16, 16}, 0.2f, fused);
+    check_forward<__half>({90, 33, 5, 96, 80}, 0.3f, fused);
+    check_forward<__half>({90, 70, 4, 128, 64}, 0.3f, fused);
+    check_forward<__nv_bfloat16>({90, 150, 9, 64, 64}, 0.3f, fused);
+    check_forward<float>({90, 150, 9, 16, 16}, 0.3f, fused, true);
+    check_forward<float>({90, 70, 5, 64, 80}, 0.3f, fused, true);
+  }
+}
+
+CASE(more_offsets_than_a_batch) {
+  check_forward<__half>({90, 70, 75, 16, 16}, 0.05f, true);
+  check_forward<float>({90, 70, 75, 16, 16}, 0.05f, true, true);
+}
+
+CASE(many_rows_take_larger_blocks) {
+  check_forward<__half>({500, 32 * 1024 + 5, 3, 16, 16}, 0.002f, false);
+}
+
+CASE(rows_that_do_not_start_on_16_bytes) {
+  check_forward<__half>({9, 9, 3, 16, 16}, 1, false, false, 1);
+}
+
+CASE(weight_gradient_over_several_splits) {
+  check_backward_weight<float>({100, 5000, 1, 4, 4}, 0.1f, true);
+}
