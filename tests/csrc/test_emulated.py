@@ -22,7 +22,8 @@ def built() -> Path:
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_kernels(built: Path, program: str, order: str) -> None:
     environment = os.environ | ({"EMULATION_REVERSED": "1"} if order == "reversed" else {})
+    # A thread that spins until another one writes never ends here, so there is a limit.
     done = subprocess.run(
-        [built / program], env=environment, capture_output=True, text=True, check=False
+        [built / program], env=environment, capture_output=True, text=True, check=False, timeout=300
     )
     assert done.returncode == 0, done.stdout + done.stderr

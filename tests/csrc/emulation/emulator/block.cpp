@@ -266,3 +266,6 @@ void fail(const char* format, ...) {
 }
 
 }  // namespace emulation
+
+// UBSan calls this as it reports an error; AddressSanitizer has the callback of run_block.
+extern "C" void __ubsan_on_report() { emulation::print_position(); }

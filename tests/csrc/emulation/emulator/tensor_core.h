@@ -9,8 +9,9 @@
 
 namespace emulation {
 
+// `numbers` gives the value of each of the 65536 elements.
 void mma_16_bit(float (&acc)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
-                float (*decode)(uint16_t), Place place);
+                const float* numbers, Place place);
 void mma_tf32(float (&acc)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Place place);
 uint32_t to_tf32(float x);
 
