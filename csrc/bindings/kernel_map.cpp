@@ -5,6 +5,10 @@
 
 #include "check.h"
 #include "grid.h"
+#ifdef ELITE_WITH_CUDA
+#include "cuda.h"
+#include "cuda/kernel_map.h"
+#endif
 
 namespace elite_ops {
 namespace {
@@ -61,6 +65,26 @@ at::Tensor build_kernel_map_cpu(const at::Tensor& indices_, c10::IntArrayRef spa
   return neighbors;
 }
 
+#ifdef ELITE_WITH_CUDA
+at::Tensor build_kernel_map_cuda(const at::Tensor& indices_, c10::IntArrayRef spatial_shape,
+                                 int64_t batch_size, c10::IntArrayRef kernel_size,
+                                 c10::IntArrayRef dilation) {
+  const KernelShape kernel = check(indices_, spatial_shape, batch_size, kernel_size, dilation);
+  const c10::cuda::CUDAGuard guard(indices_.device());
+  const at::Tensor indices = indices_.contiguous();
+  const VoxelGrid grid = make_grid(spatial_shape.data(), 1, batch_size, false);
+  const int64_t num_voxels = indices.size(0);
+  at::Tensor neighbors = at::empty({kernel.num_offsets(), num_voxels}, indices.options());
+  const auto bytes = static_cast<int64_t>(cuda::kernel_map_workspace_bytes(num_voxels, grid));
+  at::Tensor workspace = at::empty({bytes}, indices.options().dtype(at::kByte));
+  C10_CUDA_CHECK(cuda::build_kernel_map(indices.const_data_ptr<int32_t>(), num_voxels, grid, kernel,
+                                        workspace.mutable_data_ptr(),
+                                        neighbors.mutable_data_ptr<int32_t>(), device_error_flag(),
+                                        c10::cuda::getCurrentCUDAStream()));
+  return neighbors;
+}
+#endif
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
@@ -69,5 +93,8 @@ TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
       "int[] kernel_size, int[] dilation) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("build_kernel_map", &build_kernel_map_cpu); }
+#ifdef ELITE_WITH_CUDA
+TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) { m.impl("build_kernel_map", &build_kernel_map_cuda); }
+#endif
 
 }  // namespace elite_ops

@@ -12,6 +12,8 @@ namespace elite_ops {
 
 // float32 holds every integer up to here, so a cell number survives the arithmetic of `cell_of`.
 constexpr int64_t kMaxCellsPerAxis = int64_t{1} << 24;
+// Scales of one call: kernels take their grids by value.
+constexpr int kMaxScales = 16;
 
 // A box in space (m). The extent is max - min, rounded to float32 once.
 struct PointRange {
@@ -35,6 +37,19 @@ ELITE_HOST_DEVICE inline int32_t cell_of(float p, float min, float extent, int32
   const float position = size * (p - min) / extent;
   return position < size ? static_cast<int32_t>(position) : cells - 1;
 }
+
+// N rows of `stride` floats, x y z (m) first; without a batch index every point is in sample 0.
+struct PointRows {
+  const float* xyz;
+  int64_t num_points;
+  int64_t stride;
+  const int64_t* batch_index;  // [N], or null
+
+  ELITE_HOST_DEVICE const float* at(int64_t i) const { return xyz + i * stride; }
+  ELITE_HOST_DEVICE int64_t sample(int64_t i) const {
+    return batch_index == nullptr ? 0 : batch_index[i];
+  }
+};
 
 // The cells of one scale, and their bits in the bitmap.
 struct VoxelGrid {
@@ -73,6 +88,18 @@ struct VoxelGrid {
     index[3] = static_cast<int32_t>(key % bits_per_column);
   }
 };
+
+// The grid of a scale, of ceil(fine / scale) cells along each axis.
+inline VoxelGrid make_grid(const int64_t* fine, int64_t scale, int64_t batch_size, bool nested) {
+  VoxelGrid grid;
+  for (int axis = 0; axis < 3; ++axis) {
+    grid.shape[axis] = static_cast<int32_t>((fine[axis] + scale - 1) / scale);
+    grid.cells[axis] = nested ? static_cast<int32_t>(fine[axis]) : grid.shape[axis];
+  }
+  grid.divisor = nested ? static_cast<int32_t>(scale) : 1;
+  grid.batch_size = batch_size;
+  return grid;
+}
 
 // Whether a grid is served by the bitmap, or by sorting keys. The cost of a bitmap is one pass over
 // its words, that of a sort grows with the rows: few rows in a large grid are better sorted, and no

@@ -4,8 +4,8 @@
 #include <limits>
 #include <vector>
 
-#include "parallel.h"
 #include "key_sort.h"
+#include "parallel.h"
 
 namespace elite_ops::cpu {
 namespace {

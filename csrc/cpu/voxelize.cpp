@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "parallel.h"
 #include "key_sort.h"
+#include "parallel.h"
 
 namespace elite_ops::cpu {
 namespace {
@@ -28,9 +28,8 @@ constexpr int64_t kOutside = -1;
 
 int64_t key_of_point(const PointRows& points, const PointRange& range, const VoxelGrid& grid,
                      int64_t i) {
-  const float* p = points.xyz + i * points.stride;
-  if (!range.contains(p)) return kOutside;
-  return grid.key(range, p, points.batch_index == nullptr ? 0 : points.batch_index[i]);
+  const float* p = points.at(i);
+  return range.contains(p) ? grid.key(range, p, points.sample(i)) : kOutside;
 }
 
 // One call of voxelize() for a grid that is small enough for a bitmap.

@@ -8,14 +8,6 @@
 
 namespace elite_ops::cpu {
 
-// N rows of `stride` floats, x y z first; without a batch index every point is in sample 0.
-struct PointRows {
-  const float* xyz;
-  int64_t num_points;
-  int64_t stride;
-  const int64_t* batch_index;  // [N] in [0, batch_size), or null
-};
-
 struct VoxelRows {
   int32_t* indices;  // [V, 4]
   int32_t* counts;   // [V]

@@ -40,7 +40,8 @@ def voxelize(
         batch_index: the sample of each point; without it there is one sample.
         point_cloud_range: x_min, y_min, z_min, x_max, y_max, z_max, in metres.
         spatial_shape: the number of cells along x, y, z at scale 1.
-        scales: how much coarser each grid is: it has ceil(size / scale) cells along an axis.
+        scales: how much coarser each grid is: it has ceil(size / scale) cells along an axis. At
+            most 16.
         batch_size: the number of samples; read from `batch_index` if not given.
         nested: whether the cell at a scale is the cell at scale 1, divided by the scale.
 
@@ -71,7 +72,7 @@ def voxelize(
     indices, inverse, counts, num_voxels = torch.ops.elite_ops.voxelize(
         points, batch_index, point_cloud_range, spatial_shape, scales, batch_size, nested
     )
-    rows = zip(indices, inverse, counts, num_voxels, strict=True)
+    rows = zip(indices, inverse, counts, num_voxels.unbind(), strict=True)
     return [
         Voxels(i, v, c, n, scale, _shape(spatial_shape, scale))
         for scale, (i, v, c, n) in zip(scales, rows, strict=True)
@@ -91,7 +92,7 @@ def _fake(
     scales: Sequence[int],
     batch_size: int,
     nested: bool,
-) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
+) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
     def empty(*shape: int | torch.SymInt) -> Tensor:
         return points.new_empty(shape, dtype=torch.int32)
 
@@ -100,7 +101,7 @@ def _fake(
         [empty(size, 4) for size in sizes],
         [empty(points.shape[0]) for _ in sizes],
         [empty(size) for size in sizes],
-        [points.new_empty((), dtype=torch.int64) for _ in sizes],
+        points.new_empty(len(sizes), dtype=torch.int64),
     )
 
 

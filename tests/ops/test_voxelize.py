@@ -253,7 +253,8 @@ REJECTED = [
     ({"spatial_shape": (4, 0, 4)}, ValueError, "`spatial_shape` must be between 1 and 2"),
     ({"spatial_shape": (2**24 + 1, 4, 4)}, ValueError, "`spatial_shape` must be between 1 and 2"),
     ({"spatial_shape": (2**24, 2**24, 2**15)}, ValueError, "must fit in a 63-bit key"),
-    ({"scales": ()}, ValueError, "`scales` must not be empty"),
+    ({"scales": ()}, ValueError, "`scales` must have between 1 and 16 entries"),
+    ({"scales": (1,) * 17}, ValueError, "`scales` must have between 1 and 16 entries"),
     ({"scales": (1, 0)}, ValueError, "`scales` must be between 1 and 2"),
 ]
 
