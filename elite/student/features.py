@@ -1,0 +1,51 @@
+"""From points to the features of the finest voxels."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from elite.student.pyramid import Level
+from elite_ops import segment_mean, voxel_to_point
+
+__all__ = ["PointFeatures"]
+
+
+class PointFeatures(nn.Module):
+    """Ten features a point, a two-layer MLP, and the mean over each voxel."""
+
+    def __init__(
+        self,
+        channels: int,
+        point_cloud_range: tuple[float, ...],  # metres
+        spatial_shape: tuple[int, int, int],
+    ) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(10, channels), nn.ReLU(), nn.Linear(channels, channels))
+        low, high = torch.tensor(point_cloud_range).view(2, 3)
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer(
+            "voxel_size", (high - low) / torch.tensor(spatial_shape), persistent=False
+        )
+        self.low: Tensor
+        self.voxel_size: Tensor
+
+    def forward(
+        self,
+        points: Tensor,  # [N, 4] float32: x, y, z (metres), remission
+        level: Level,
+    ) -> Tensor:  # [V, C]
+        return segment_mean(self.mlp(self.describe(points, level)), level.points)
+
+    def describe(self, points: Tensor, level: Level) -> Tensor:
+        """The ten features: the point, and its offsets from its voxel's mean and lower corner.
+
+        Points without a voxel get zeros, which keeps what they contain (NaN, say) out of gradients.
+        """
+        xyz = points[:, :3]
+        mean = voxel_to_point(segment_mean(xyz, level.points), level.points)
+        inside = (level.voxels.inverse >= 0)[:, None]
+        cell = voxel_to_point(level.voxels.indices[:, 1:].to(points.dtype), level.points)
+        corner = cell * self.voxel_size + self.low
+        described = torch.cat([points, xyz - mean, xyz - corner], dim=1)
+        return described.where(inside, described.new_zeros(()))

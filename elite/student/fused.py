@@ -1,0 +1,166 @@
+"""The student's inference form: the same function with what can be folded folded.
+
+Exact identities, up to rounding: batch norm folds into the linear map before it, or, where an
+activation stands between, into the one after it; a linear map commutes with a gather and with a mean
+whose weights sum to one, so it runs on whichever side has fewer rows; the product with a
+concatenation is a sum of products.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elite.student.block import NEGATIVE_SLOPE, PointBranch, ResidualBlock, SPVBlock
+from elite.student.pyramid import Pyramid, Step
+from elite_ops import (
+    KernelMap,
+    SparseTensor,
+    segment_mean,
+    sparse_conv_fused,
+    transition,
+    voxel_to_point,
+)
+
+if TYPE_CHECKING:
+    from elite.student.network import Student
+
+__all__ = ["FusedStudent"]
+
+
+def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
+    """A batch norm in evaluation mode is x * scale + shift."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+    return scale, norm.bias - norm.running_mean * scale
+
+
+class FusedResidualBlock(nn.Module):
+    """Two convolutions with bias, activation and shortcut in their epilogues."""
+
+    def __init__(self, block: ResidualBlock) -> None:
+        super().__init__()
+        self.conv1, self.bias1 = self._fold_convolution(block.conv1.weight, block.norm1)
+        self.conv2, bias2 = self._fold_convolution(block.conv2.weight, block.norm2)
+        scale, shift = _scale_and_shift(block.shortcut_norm)
+        self.shortcut = nn.Buffer((block.shortcut.weight * scale[:, None]).T.contiguous())
+        self.bias2 = nn.Buffer(bias2 + shift)
+
+    @staticmethod
+    def _fold_convolution(weight: Tensor, norm: nn.BatchNorm1d) -> tuple[nn.Buffer, nn.Buffer]:
+        scale, shift = _scale_and_shift(norm)
+        return nn.Buffer((weight * scale).flatten(0, 2)), nn.Buffer(shift)
+
+    def forward(self, x: Tensor, kernel_map: KernelMap) -> Tensor:
+        inner = sparse_conv_fused(
+            x, self.conv1, kernel_map, self.bias1, negative_slope=NEGATIVE_SLOPE
+        )
+        return sparse_conv_fused(
+            inner,
+            self.conv2,
+            kernel_map,
+            self.bias2,
+            residual=x @ self.shortcut,
+            negative_slope=NEGATIVE_SLOPE,
+        )
+
+
+class FusedPointBranch(nn.Module):
+    """The point branch up to, and without, the last layer of its output MLP."""
+
+    def __init__(self, branch: PointBranch) -> None:
+        super().__init__()
+        first, _, norm1, second, _, norm2, third, _ = branch.context
+        self.identity = branch.identity
+        self.context1 = first
+        self.context2 = self._fold_into_next(norm1, second)
+        self.context3 = self._fold_into_next(norm2, third)
+        mix = branch.output[0]
+        channels = branch.identity.out_features
+        self.mix_identity = nn.Buffer(mix.weight[:, :channels].clone())
+        self.mix_context = nn.Buffer(mix.weight[:, channels:].clone())
+        self.mix_bias = nn.Buffer(mix.bias.clone())
+
+    @staticmethod
+    def _fold_into_next(norm: nn.BatchNorm1d, linear: nn.Linear) -> nn.Linear:
+        scale, shift = _scale_and_shift(norm)
+        folded = nn.Linear(linear.in_features, linear.out_features)
+        folded.weight.copy_(linear.weight * scale)
+        folded.bias.copy_(linear.bias + linear.weight @ shift)
+        return folded
+
+    def forward(self, features: Tensor, step: Step) -> Tensor:
+        context = segment_mean(features, step.halved)
+        for layer in (self.context1, self.context2, self.context3):
+            context = F.leaky_relu_(layer(context), NEGATIVE_SLOPE)
+        mixed = voxel_to_point(F.linear(context, self.mix_context, self.mix_bias), step.halved)
+        identity = F.leaky_relu_(self.identity(features), NEGATIVE_SLOPE)
+        return F.leaky_relu_(mixed.addmm_(identity, self.mix_identity.T), NEGATIVE_SLOPE)
+
+
+class FusedBlock(nn.Module):
+    """One SPV block; its output MLP's last layer runs on the coarser voxels."""
+
+    def __init__(self, block: SPVBlock) -> None:
+        super().__init__()
+        self.residual_blocks = nn.ModuleList(FusedResidualBlock(b) for b in block.voxel_branch)
+        self.point_branch = FusedPointBranch(block.point_branch)
+        self.output = block.point_branch.output[2]
+
+    def forward(self, x: Tensor, kernel_map: KernelMap, step: Step) -> tuple[Tensor, Tensor]:
+        stage = x
+        for block in self.residual_blocks:
+            stage = block(stage, kernel_map)
+        mixed = self.point_branch(x + stage, step)
+        output: Tensor = self.output(transition(mixed, step.transition))
+        return output, output + transition(stage, step.transition)
+
+
+class FusedStudent(nn.Module):
+    """A student for inference alone: `Student.fused()` makes one from the weights of the moment."""
+
+    @torch.no_grad()
+    def __init__(self, student: Student) -> None:
+        super().__init__()
+        self.config = student.config
+        self.point_features = student.point_features
+        self.blocks = nn.ModuleList(FusedBlock(block) for block in student.blocks)
+        self.head = student.head
+        self.pyramid = student.pyramid
+        self.eval()
+
+    @torch.no_grad()
+    def forward(
+        self,
+        points: Tensor,  # [N, 4] float32: x, y, z (metres), remission
+        batch_index: Tensor,  # [N] int64
+        batch_size: int = 1,
+    ) -> tuple[Tensor, Tensor]:
+        """Logits [N, num_classes] (0 outside the range) and which points are inside, [N] bool."""
+        pyramid = self.pyramid(points, batch_index, batch_size)
+        valid = pyramid.levels[0].voxels.inverse >= 0
+        return self.logits(points, pyramid) * valid[:, None], valid
+
+    def logits(self, points: Tensor, pyramid: Pyramid) -> Tensor:
+        """The network alone, on a pyramid that is already built."""
+        features = self._voxel_features(points, pyramid)
+        outputs = []
+        for block, level, step in zip(self.blocks, pyramid.levels, pyramid.steps, strict=False):
+            voxels = level.voxels
+            grid = SparseTensor(features, voxels.indices, voxels.spatial_shape, pyramid.batch_size)
+            output, features = block(features, grid.kernel_map(3), step)
+            outputs.append(output)
+        logits: Tensor = self.head(outputs, pyramid.levels[1:])
+        return logits
+
+    def _voxel_features(self, points: Tensor, pyramid: Pyramid) -> Tensor:
+        """The MLP's last layer runs on the voxels' means."""
+        level = pyramid.levels[0]
+        first, _, last = self.point_features.mlp
+        hidden = F.relu_(first(self.point_features.describe(points, level)))
+        features: Tensor = last(segment_mean(hidden, level.points))
+        return features

@@ -1,0 +1,42 @@
+"""The head: all scales meet at the points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from elite.student.pyramid import Level
+from elite_ops import voxel_to_point
+
+__all__ = ["Head"]
+
+
+class Head(nn.Module):
+    """Two linear layers on the concatenation of every block's output at each point.
+
+    The first layer is split over the blocks and applied on voxels: a sum of gathered products is
+    the product of the concatenation, on fewer rows and without the [N, blocks * C] tensor.
+    """
+
+    def __init__(self, channels: int, num_blocks: int, hidden: int, num_classes: int) -> None:
+        super().__init__()
+        self.channels = channels
+        self.hidden = nn.Linear(channels * num_blocks, hidden)
+        self.logits = nn.Linear(hidden, num_classes)
+
+    def forward(
+        self,
+        outputs: Sequence[Tensor],  # per block [V, C]
+        levels: Sequence[Level],  # the level of each output
+    ) -> Tensor:  # [N, num_classes]
+        weights = torch.split(self.hidden.weight, self.channels, dim=1)
+        parts = [
+            voxel_to_point(output @ weight.T, level.points)
+            for output, weight, level in zip(outputs, weights, levels, strict=True)
+        ]
+        hidden = torch.stack(parts).sum(dim=0) + self.hidden.bias
+        logits: Tensor = self.logits(F.relu(hidden))
+        return logits
