@@ -1,8 +1,8 @@
 """The student's inference form: the same function with what can be folded folded.
 
 Exact identities, up to rounding: batch norm folds into the linear map before it, or, where an
-activation stands between, into the one after it; a linear map commutes with a gather and with a mean
-whose weights sum to one, so it runs on whichever side has fewer rows; the product with a
+activation stands between, into the one after it; a linear map commutes with a gather and with a
+mean whose weights sum to one, so it runs on whichever side has fewer rows; the product with a
 concatenation is a sum of products.
 """
 

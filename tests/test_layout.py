@@ -1,0 +1,108 @@
+"""The house's own rules: mirrored names, floors, sizes."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OPS = sorted(p.stem for p in (ROOT / "elite_ops/ops").glob("*.py") if p.stem != "__init__")
+MIRRORS = [
+    "elite_ops/reference/{}.py",
+    "csrc/bindings/{}.cpp",
+    "csrc/cpu/{}.cpp",
+    "csrc/cpu/{}.h",
+    "csrc/cuda/{}.cu",
+    "csrc/cuda/{}.h",
+    "tests/ops/test_{}.py",
+    "tests/csrc/test_{}.cpp",
+    "benchmarks/bench_{}.py",
+]
+# Ops that are another op's kernel under a name of their own: these mirrors serve both.
+SHARED = {}
+
+# Each package may import itself and what stands below it.
+FLOORS = [
+    {"elite.cli"},
+    {"elite.engine"},
+    {"elite.pseudo_label", "elite.distill"},
+    {"elite.student", "elite.teacher", "elite.data", "elite.metrics", "elite.pictures"},
+    {"elite.types", "elite.config"},
+    {"elite_ops.nn", "elite_ops.compat"},
+    {"elite_ops.sparse_tensor"},
+    {"elite_ops.ops"},
+    {"elite_ops.kernel_map", "elite_ops.errors", "elite_ops._extension"},
+]
+
+
+def tracked(*patterns: str) -> list[Path]:
+    command = ["git", "ls-files", "-co", "--exclude-standard", *patterns]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout")
+    return [ROOT / line for line in listed.stdout.splitlines() if (ROOT / line).is_file()]
+
+
+@pytest.mark.parametrize("op", OPS)
+def test_an_op_is_in_every_folder(op: str) -> None:
+    paths = [path.format(op) for path in MIRRORS]
+    paths = [SHARED.get(path, path) for path in paths]
+    assert [path for path in paths if not (ROOT / path).exists()] == []
+    for list_of_ops in ("docs/ops.md", "CHANGELOG.md"):
+        assert re.search(rf"`{op}\b", (ROOT / list_of_ops).read_text()), (
+            f"{op} is not in {list_of_ops}"
+        )
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def floor_of(module: str) -> int | None:
+    for level, names in enumerate(FLOORS):
+        if any(module == name or module.startswith(name + ".") for name in names):
+            return level
+    return None
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+        elif isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+    return names
+
+
+def test_imports_point_downward() -> None:
+    wrong = []
+    for path in tracked("elite/*.py", "elite_ops/*.py"):
+        here = floor_of(module_name(path))
+        for name in imported(path):
+            there = floor_of(name)
+            upward = here is not None and there is not None and there < here
+            if upward or (name.startswith("elite.") and path.is_relative_to(ROOT / "elite_ops")):
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    ("folder", "ceiling"), [("csrc elite_ops elite benchmarks", 400), ("tests", 500)]
+)
+def test_no_file_is_too_long(folder: str, ceiling: int) -> None:
+    sources = [
+        p for p in tracked(*folder.split()) if p.suffix in (".py", ".cpp", ".cu", ".cuh", ".h")
+    ]
+    lengths = {str(p.relative_to(ROOT)): len(p.read_text().splitlines()) for p in sources}
+    assert {name: n for name, n in lengths.items() if n > ceiling} == {}
+
+
+def test_kernels_know_no_torch() -> None:
+    include = re.compile(r'#include *[<"](torch|ATen|c10)/')
+    kernels = tracked("csrc/cpu", "csrc/cuda", "csrc/common")
+    assert [p.name for p in kernels if include.search(p.read_text())] == []
+    assert [p.name for p in kernels if "<<<" in p.read_text()] == []
