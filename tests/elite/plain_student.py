@@ -7,12 +7,16 @@ network and the checkpoint import. Only points inside the range may be given.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor
 
 LOW, HIGH, SHAPE = (-50.0, -50.0, -4.0), (50.0, 50.0, 2.0), (1000, 1000, 60)
 SCALES = (1, 2, 4, 8, 16)
 State = dict[str, Tensor]
+Convolution = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def random_reference_checkpoint(seed: int, dtype: torch.dtype = torch.float32) -> State:
@@ -60,8 +64,13 @@ def random_reference_checkpoint(seed: int, dtype: torch.dtype = torch.float32) -
     return {k: v.to(dtype) if v.is_floating_point() else v for k, v in state.items()}
 
 
-def plain_student(points: Tensor, batch_index: Tensor, state: State) -> tuple[Tensor, list[Tensor]]:
-    """Logits [N, 20] and the four stage features, in evaluation mode."""
+def plain_student(
+    points: Tensor, batch_index: Tensor, state: State, convolution: Convolution | None = None
+) -> tuple[Tensor, list[Tensor]]:
+    """Logits [N, 20] and the four stage features, in evaluation mode.
+
+    `convolution(x, weight, voxels)` may take the place of the 3x3x3 convolution by dense lookup.
+    """
 
     def linear(name: str, x: Tensor) -> Tensor:
         return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
@@ -73,11 +82,9 @@ def plain_student(points: Tensor, batch_index: Tensor, state: State) -> tuple[Te
     def leaky(x: Tensor) -> Tensor:
         return torch.where(x > 0, x, 0.1 * x)
 
-    def residual_block(name: str, x: Tensor, neighbors: Tensor) -> Tensor:
-        inner = leaky(
-            norm(f"{name}.layers.1", _conv3(x, state[f"{name}.layers.0.weight"], neighbors))
-        )
-        inner = norm(f"{name}.layers.4", _conv3(inner, state[f"{name}.layers.3.weight"], neighbors))
+    def residual_block(name: str, x: Tensor, conv3: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+        inner = leaky(norm(f"{name}.layers.1", conv3(x, state[f"{name}.layers.0.weight"])))
+        inner = norm(f"{name}.layers.4", conv3(inner, state[f"{name}.layers.3.weight"]))
         pointwise = state[f"{name}.layers_in.0.weight"].reshape(64, 64)  # [C_in, C_out]
         return leaky(inner + norm(f"{name}.layers_in.1", x @ pointwise))
 
@@ -92,9 +99,12 @@ def plain_student(points: Tensor, batch_index: Tensor, state: State) -> tuple[Te
     x = _mean(_describe(points, voxels[0], inverses[0], linear), inverses[0])
     stages, outputs = [], []
     for i in range(4):
-        neighbors = _neighbors(voxels[i])
-        v = residual_block(f"spv_enc.{i}.v_enc.0", x, neighbors)
-        v = residual_block(f"spv_enc.{i}.v_enc.1", v, neighbors)
+        if convolution is None:
+            conv3 = partial(_conv3, neighbors=_neighbors(voxels[i]))
+        else:
+            conv3 = partial(convolution, voxels=voxels[i])
+        v = residual_block(f"spv_enc.{i}.v_enc.0", x, conv3)
+        v = residual_block(f"spv_enc.{i}.v_enc.1", v, conv3)
         halves = torch.cat([voxels[i][:, :1], voxels[i][:, 1:] // 2], dim=1)
         mixed = point_branch(
             f"spv_enc.{i}.p_enc", x + v, halves.unique(dim=0, return_inverse=True)[1]
@@ -135,9 +145,9 @@ def _neighbors(voxels: Tensor) -> Tensor:
     """[27, V]: the row of each neighbour, x slowest, V where there is none, from a dense grid."""
     num = len(voxels)
     size = voxels.max(dim=0).values + 3  # a border of one cell on both sides
-    grid = torch.full(size.tolist(), num)
+    grid = torch.full(size.tolist(), num, dtype=torch.int32)
     b, x, y, z = voxels.T
-    grid[b, x + 1, y + 1, z + 1] = torch.arange(num)
+    grid[b, x + 1, y + 1, z + 1] = torch.arange(num, dtype=torch.int32)
     rows = [
         grid[b, x + 1 + dx, y + 1 + dy, z + 1 + dz]
         for dx in (-1, 0, 1)
