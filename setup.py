@@ -4,6 +4,7 @@ ELITE_CUDA=0 leaves the CUDA ops out, ELITE_CUDA=1 insists on them. TORCH_CUDA_A
 architectures (default "8.0;9.0+PTX"), MAX_JOBS the number of compiler processes.
 """
 
+import importlib.util
 import json
 import os
 import sys
@@ -14,27 +15,23 @@ from setuptools import setup
 
 DEFAULT_CUDA_ARCHITECTURES = "8.0;9.0+PTX"
 
-
-def import_torch():
-    """The torch of the environment that is being installed into, from inside pip's isolated build too."""
-    try:
-        import torch
-    except ImportError:
-        sys.path.append(sysconfig.get_paths()["purelib"])
-        try:
-            import torch
-        except ImportError:
-            sys.exit(
-                "elite-lidar builds against the torch that you use, and none is installed.\n"
-                "Install it first (see pytorch.org for the CUDA variant), then repeat:\n"
-                "    pip install torch && pip install -e ."
-            )
-    return torch
-
-
-torch = import_torch()
+# pip builds in an isolated environment whose path leaves out the one that is being installed into;
+# the torch to build against is there.
+if importlib.util.find_spec("torch") is None:
+    sys.path.append(sysconfig.get_paths()["purelib"])
+if importlib.util.find_spec("torch") is None:
+    if {"sdist", "egg_info"} & set(sys.argv):  # a source package needs no torch
+        setup()
+        sys.exit()
+    sys.exit(
+        "elite-lidar builds against the torch that you use, and none was found.\n"
+        "Install it first (see pytorch.org for the CUDA variant), then repeat:\n"
+        "    pip install torch && pip install -e .\n"
+        "A wheel is built by `pip wheel --no-deps .`"
+    )
 
 import pybind11  # noqa: E402
+import torch  # noqa: E402
 from torch.utils.cpp_extension import (  # noqa: E402
     CUDA_HOME,
     BuildExtension,
