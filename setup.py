@@ -60,7 +60,7 @@ def extension(with_cuda: bool):
     # -fopenmp is for compiling only: at::parallel_for is a header template, and leaving the flag out
     # at link time makes its calls resolve to the OpenMP runtime that torch has already loaded,
     # so that the process has one thread pool instead of two.
-    cxx = ["-O3", "-std=c++20", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden"]
+    cxx = ["-O3", "-g0", "-std=c++20", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden"]
     cxx += ["-Wall", "-Wextra", "-Wno-unknown-pragmas"]
     macros = []
     architectures = ""
