@@ -144,6 +144,7 @@ def _describe(points: Tensor, voxels: Tensor, inverse: Tensor, linear) -> Tensor
 def _neighbors(voxels: Tensor) -> Tensor:
     """[27, V]: the row of each neighbour, x slowest, V where there is none, from a dense grid."""
     num = len(voxels)
+    voxels = voxels - voxels.min(dim=0).values
     size = voxels.max(dim=0).values + 3  # a border of one cell on both sides
     grid = torch.full(size.tolist(), num, dtype=torch.int32)
     b, x, y, z = voxels.T
