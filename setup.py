@@ -61,7 +61,7 @@ def extension(with_cuda: bool):
     # at link time makes its calls resolve to the OpenMP runtime that torch has already loaded,
     # so that the process has one thread pool instead of two.
     cxx = ["-O3", "-g0", "-std=c++20", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden"]
-    cxx += ["-Wall", "-Wextra", "-Wno-unknown-pragmas"]
+    cxx += ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-unknown-pragmas"]
     macros = []
     architectures = ""
     make = CppExtension
