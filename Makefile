@@ -41,13 +41,16 @@ bench: setup
 FORMATTED = $(wildcard csrc/*/* benchmarks/*.cpp tests/csrc/*.cpp tests/csrc/*.cu tests/csrc/*.h \
   $(addprefix tests/csrc/emulation/,*.h emulator/* cub/device/*))
 
-lint:
-	$(BIN)/python -m pip install --quiet -e ".[dev]"
+$(VENV)/.linters: $(VENV)/.built pyproject.toml
+	$(BIN)/python -m pip install --quiet --group dev
+	touch $@
+
+lint: $(VENV)/.linters
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/clang-format --dry-run --Werror $(FORMATTED)
 
-format:
+format: $(VENV)/.linters
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 	$(BIN)/clang-format -i $(FORMATTED)
 

@@ -20,8 +20,6 @@ MIRRORS = [
     "tests/csrc/test_{}.cpp",
     "benchmarks/bench_{}.py",
 ]
-# Ops that are another op's kernel under a name of their own: these mirrors serve both.
-SHARED = {}
 
 # Each package may import itself and what stands below it.
 FLOORS = [
@@ -48,7 +46,6 @@ def tracked(*patterns: str) -> list[Path]:
 @pytest.mark.parametrize("op", OPS)
 def test_an_op_is_in_every_folder(op: str) -> None:
     paths = [path.format(op) for path in MIRRORS]
-    paths = [SHARED.get(path, path) for path in paths]
     assert [path for path in paths if not (ROOT / path).exists()] == []
     for list_of_ops in ("docs/ops.md", "CHANGELOG.md"):
         assert re.search(rf"`{op}\b", (ROOT / list_of_ops).read_text()), (
