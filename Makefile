@@ -126,8 +126,11 @@ NVCC_ARCHITECTURES ?= 80 90
 NVCC_FLAGS = -std=c++20 -O3 -Icsrc --Werror all-warnings -Xcompiler -Wall \
   $(foreach a,$(NVCC_ARCHITECTURES),-gencode arch=compute_$(a),code=sm_$(a))
 CUDA_INCLUDE = $(shell $(NVCC) -v -x cu -E /dev/null 2>&1 | sed -n 's/.*INCLUDES="-I\([^"]*\)".*/\1/p')
-TORCH_INCLUDES = $(shell $(BIN)/python -c "from torch.utils.cpp_extension import include_paths as p; \
-  print(' '.join('-isystem ' + i for i in p()))")
+# Asked for at the first use, and once: importing torch takes seconds.
+BINDING_INCLUDES = $(eval BINDING_INCLUDES := $$(shell $(BIN)/python -c "import pybind11, sysconfig; \
+  from torch.utils.cpp_extension import include_paths; \
+  paths = [*include_paths(), pybind11.get_include(), sysconfig.get_path('include')]; \
+  print(' '.join('-isystem ' + p for p in paths))"))$(BINDING_INCLUDES)
 
 build/nvcc/%.o: csrc/cuda/%.cu
 	@mkdir -p $(@D)
@@ -135,10 +138,8 @@ build/nvcc/%.o: csrc/cuda/%.cu
 
 build/nvcc/%.checked: csrc/bindings/%.cpp $(wildcard csrc/bindings/*.h csrc/cuda/*.h)
 	@mkdir -p $(@D)
-	$(CXX) -std=c++20 -fsyntax-only -Wall -DELITE_WITH_CUDA -Icsrc -isystem tests/csrc/torch_cuda_stub \
-	  $(TORCH_INCLUDES) -isystem $(CUDA_INCLUDE) \
-	  -isystem $(shell $(BIN)/python -c "import pybind11, sysconfig; \
-	    print(pybind11.get_include(), '-isystem', sysconfig.get_paths()['include'])") $<
+	$(CXX) -std=c++20 -fsyntax-only -Wall -DELITE_WITH_CUDA -Icsrc \
+	  -isystem tests/csrc/torch_cuda_stub $(BINDING_INCLUDES) -isystem $(CUDA_INCLUDE) $<
 	touch $@
 
 nvcc: setup $(patsubst csrc/cuda/%.cu,build/nvcc/%.o,$(wildcard csrc/cuda/*.cu)) \

@@ -57,9 +57,9 @@ def use_cuda() -> bool:
 
 def extension(with_cuda: bool):
     sources = sorted(str(p) for d in ("bindings", "cpu") for p in Path("csrc", d).glob("*.cpp"))
-    # -fopenmp is for compiling only: at::parallel_for is a header template, and leaving the flag out
-    # at link time makes its calls resolve to the OpenMP runtime that torch has already loaded,
-    # so that the process has one thread pool instead of two.
+    # -fopenmp is for compiling only: at::parallel_for is a header template, and leaving the flag
+    # out at link time makes its calls resolve to the OpenMP runtime that torch has loaded already:
+    # one thread pool in the process instead of two.
     cxx = ["-O3", "-g0", "-std=c++20", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden"]
     cxx += ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-unknown-pragmas"]
     macros = []
@@ -82,7 +82,7 @@ def extension(with_cuda: bool):
 
 
 class Build(BuildExtension):
-    """Leaves a note beside the extension, so that a mismatch is found before the library is loaded."""
+    """Leaves a note beside the extension: a mismatch is found before the library is loaded."""
 
     def run(self) -> None:
         super().run()

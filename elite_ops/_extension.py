@@ -16,7 +16,9 @@ REPAIR = "pip install --force-reinstall --no-deps -e .    (in the elite-lidar so
 def _check_build(note_path: Path) -> None:
     """Compares the note that the build left with the running torch and Python, before loading."""
     if not note_path.exists():
-        raise ImportError(f"elite_ops: the compiled extension is missing; build it with\n    {REPAIR}")
+        raise ImportError(
+            f"elite_ops: the compiled extension is missing; build it with\n    {REPAIR}"
+        )
     built = json.loads(note_path.read_text())
     here = {"torch": str(torch.__version__), "python": sysconfig.get_python_version()}
     for name, version in here.items():

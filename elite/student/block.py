@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import torch
-from elite_ops.nn import SubmanifoldConv3d
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elite.student.pyramid import Step
 from elite_ops import SparseTensor, segment_mean, transition, voxel_to_point
+from elite_ops.nn import SubmanifoldConv3d
 
 __all__ = ["NEGATIVE_SLOPE", "PointBranch", "ResidualBlock", "SPVBlock"]
 

@@ -8,7 +8,8 @@ concatenation is a sum of products.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -74,12 +75,12 @@ class FusedPointBranch(nn.Module):
 
     def __init__(self, branch: PointBranch) -> None:
         super().__init__()
-        first, _, norm1, second, _, norm2, third, _ = branch.context
+        first, _, norm1, second, _, norm2, third, _ = cast("Sequence[Any]", branch.context)
         self.identity = branch.identity
         self.context1 = first
         self.context2 = self._fold_into_next(norm1, second)
         self.context3 = self._fold_into_next(norm2, third)
-        mix = branch.output[0]
+        mix = cast(nn.Linear, branch.output[0])
         channels = branch.identity.out_features
         self.mix_identity = nn.Buffer(mix.weight[:, :channels].clone())
         self.mix_context = nn.Buffer(mix.weight[:, channels:].clone())
@@ -96,7 +97,7 @@ class FusedPointBranch(nn.Module):
     def forward(self, features: Tensor, step: Step) -> Tensor:
         context = segment_mean(features, step.halved)
         for layer in (self.context1, self.context2, self.context3):
-            context = F.leaky_relu_(layer(context), NEGATIVE_SLOPE)
+            context = F.leaky_relu_(cast(nn.Linear, layer)(context), NEGATIVE_SLOPE)
         mixed = voxel_to_point(F.linear(context, self.mix_context, self.mix_bias), step.halved)
         identity = F.leaky_relu_(self.identity(features), NEGATIVE_SLOPE)
         return F.leaky_relu_(mixed.addmm_(identity, self.mix_identity.T), NEGATIVE_SLOPE)
@@ -107,7 +108,9 @@ class FusedBlock(nn.Module):
 
     def __init__(self, block: SPVBlock) -> None:
         super().__init__()
-        self.residual_blocks = nn.ModuleList(FusedResidualBlock(b) for b in block.voxel_branch)
+        self.residual_blocks = nn.ModuleList(
+            FusedResidualBlock(cast(ResidualBlock, b)) for b in block.voxel_branch
+        )
         self.point_branch = FusedPointBranch(block.point_branch)
         self.output = block.point_branch.output[2]
 
@@ -128,7 +131,7 @@ class FusedStudent(nn.Module):
         super().__init__()
         self.config = student.config
         self.point_features = student.point_features
-        self.blocks = nn.ModuleList(FusedBlock(block) for block in student.blocks)
+        self.blocks = nn.ModuleList(FusedBlock(cast(SPVBlock, b)) for b in student.blocks)
         self.head = student.head
         self.pyramid = student.pyramid
         self.eval()

@@ -12,7 +12,7 @@ SIZES = [0, 1, 2, 31, 33, 64, 65, 1023]
 def inputs(
     n: int, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """Boxes in pixels of an image, every third one near the one before, every ninth without area."""
+    """Boxes in pixels of an image, every third near the one before, every ninth without area."""
     generator = torch.Generator().manual_seed(n)
     corner = 150 * torch.rand(n, 2, generator=generator)
     size = 50 * torch.rand(n, 2, generator=generator)
