@@ -3,7 +3,7 @@
 `simulate` writes sequences to disk; `Street` yields frames in memory.
 """
 
-from elite.data.street.camera import CameraModel
+from elite.data.street.camera import KITTI_CAMERA, CameraModel
 from elite.data.street.lidar import HDL32E, HDL64E, SENSORS, LidarModel
 from elite.data.street.street import Frame, Street
 from elite.data.street.writer import simulate
@@ -11,6 +11,7 @@ from elite.data.street.writer import simulate
 __all__ = [
     "HDL32E",
     "HDL64E",
+    "KITTI_CAMERA",
     "SENSORS",
     "CameraModel",
     "Frame",

@@ -30,10 +30,14 @@ class CameraModel:
         x, y = self.centre
         return np.array([[self.focal, 0.0, x], [0.0, self.focal, y], [0.0, 0.0, 1.0]])
 
-    def projection(self, offset: float | None = None) -> Array:
-        """P2, or a camera `offset` metres along the rig: float64 [3, 4]."""
-        shift = self.offset if offset is None else (-offset, 0.0, 0.0)
-        projection: Array = self.intrinsics @ np.column_stack([np.eye(3), shift])
+    @property
+    def p2(self) -> Array:
+        """Camera 0's frame to this camera's pixels: float64 [3, 4]."""
+        return self.projection(self.offset)
+
+    def projection(self, offset: tuple[float, float, float]) -> Array:
+        """K [I | offset]: float64 [3, 4]."""
+        projection: Array = self.intrinsics @ np.column_stack([np.eye(3), offset])
         return projection
 
     @cached_property
@@ -63,6 +67,9 @@ class CameraModel:
     @cached_property
     def grid(self) -> CameraGrid:
         return CameraGrid(self)
+
+
+KITTI_CAMERA = CameraModel()
 
 
 class CameraGrid:

@@ -131,7 +131,7 @@ class Ground:
         chunk = np.floor(x / CHUNK).astype(np.int64) - zones.first
         chunk = np.clip(chunk, 0, len(zones.kinds) - 1)
         zone = sum((beside >= edge).astype(np.int8) for edge in zones.edges[1:])
-        kind = zones.kinds[chunk, (d < 0).astype(np.int8), zone]
+        kind: Array = zones.kinds[chunk, (d < 0).astype(np.int8), zone]
         kind[beside < zones.edges[0]] = Kind.ROAD
         self._mark_parking(kind, x)
         self._mark_lanes(kind, x, d)
@@ -171,15 +171,10 @@ class Ground:
         origin: Array,  # [3], world
         directions: Array,  # float32 [R, 3], world
         limit: float,
-    ) -> tuple[Array, Array, Array]:
-        """Where rays meet the ground.
-
-        Returns:
-            distance float32 [R] (`limit` where none), kind uint8 [R], on the kerb's face bool [R].
-        """
+    ) -> tuple[Array, Array]:
+        """Where rays meet the ground: distance float32 [R] (`limit` if nowhere), kind uint8 [R]."""
         distance = np.full(len(directions), limit, np.float32)
         kind = np.zeros(len(directions), np.uint8)
-        on_kerb = np.zeros(len(directions), bool)
         fall = -directions[:, 2]
         down = np.flatnonzero(fall * limit > origin[2])
         ray = directions[down].astype(np.float64)
@@ -190,20 +185,21 @@ class Ground:
         at[below] = lower[below]
         found[below] = self._kind_along(origin, ray[below], lower[below])
         face = below[found[below] >= Kind.SIDEWALK]
-        at[face], found[face] = self._kerb(origin, ray[face], upper[face], lower[face])
-        distance[down], kind[down], on_kerb[down[face]] = at, found, True
-        return distance, kind, on_kerb
+        at[face] = self._kerb(origin, ray[face], upper[face], lower[face])
+        found[face] = Kind.SIDEWALK  # kerbstones are the sidewalk's, whatever grows behind them
+        distance[down], kind[down] = at, found
+        return distance, kind
 
     def _kind_along(self, origin: Array, ray: Array, at: Array) -> Array:
         return self.kind(origin[0] + ray[:, 0] * at, origin[1] + ray[:, 1] * at)
 
-    def _kerb(self, origin: Array, ray: Array, near: Array, far: Array) -> tuple[Array, Array]:
+    def _kerb(self, origin: Array, ray: Array, near: Array, far: Array) -> Array:
         """Where a ray leaves the air above the road and enters the kerb, by bisection."""
         for _ in range(8):
             middle = (near + far) / 2
             inside = self._kind_along(origin, ray, middle) >= Kind.SIDEWALK
             near, far = np.where(inside, near, middle), np.where(inside, middle, far)
-        return far, self._kind_along(origin, ray, far)
+        return far
 
 
 def ground_color(kind: Array, x: Array, y: Array) -> Array:

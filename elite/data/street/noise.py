@@ -54,3 +54,17 @@ def texture(u: Array, v: Array, texels_per_metre: float) -> Array:
     row = np.floor(v * np.float32(texels_per_metre)).astype(np.int32) & (TILE - 1)
     noise: Array = _tile()[row * TILE + column]
     return noise
+
+
+def smooth_texture(u: Array, v: Array, texels_per_metre: float) -> Array:
+    """The same noise, blended between texels: for blobs much larger than a pixel."""
+    scaled = (u * np.float32(texels_per_metre), v * np.float32(texels_per_metre))
+    column, row = (np.floor(value).astype(np.int32) for value in scaled)
+    right, below = scaled[0] - column, scaled[1] - row
+    noise = np.zeros(len(u), np.float32)
+    for down, weight in ((0, 1 - below), (1, below)):
+        start = ((row + down) & (TILE - 1)) * TILE
+        left_texel = _tile()[start + (column & (TILE - 1))]
+        right_texel = _tile()[start + ((column + 1) & (TILE - 1))]
+        noise += weight * (left_texel + right * (right_texel - left_texel))
+    return noise

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 
 from elite.data.street.materials import Material
-from elite.data.street.quads import Color, Quads, box, joined, lathe, rod
+from elite.data.street.quads import Color, Quads, box, joined, lathe, rod, rods
 
 SKINS: tuple[Color, ...] = ((0.62, 0.42, 0.32), (0.45, 0.28, 0.19), (0.20, 0.12, 0.08))
 FRAME_RADIUS = 0.022  # metres
@@ -28,9 +26,7 @@ def _head(x: float, z: float, skin: Color, hair: Color) -> Quads:
 
 
 def _limb(points: list[tuple[float, float, float]], radius: float, color: Color) -> Quads:
-    return joined(
-        [rod(a, b, (radius, 0.85 * radius), Material.CLOTH, color) for a, b in pairwise(points)]
-    )
+    return rods(points[:-1], points[1:], (radius, 0.85 * radius), Material.CLOTH, color)
 
 
 def walker(rng: np.random.Generator, stride: float) -> Quads:
@@ -71,24 +67,27 @@ def walker(rng: np.random.Generator, stride: float) -> Quads:
 
 
 def _tyre(x: float, radius: float, thick: float) -> Quads:
-    angle = np.linspace(0, 2 * np.pi, 11)
-    rim = [(x + radius * np.cos(a), 0.0, thick + radius * (1 + np.sin(a))) for a in angle]
-    return joined(
-        [rod(a, b, thick, Material.RUBBER, (0.04, 0.04, 0.04), sides=4) for a, b in pairwise(rim)]
-    )
+    """An open ring of rubber about the y axis, standing on the ground."""
+    angle = np.arange(11) % 10 * (2 * np.pi / 10)
+    height = thick + radius * (1 + np.sin(angle))
+    rim = np.stack([x + radius * np.cos(angle), np.zeros(11), height], axis=1)
+    return rods(rim[:-1], rim[1:], thick, Material.RUBBER, (0.04, 0.04, 0.04), sides=4)
 
 
 def bicycle(rng: np.random.Generator) -> Quads:
-    color = _cloth(rng)
     crank, saddle, head = (-0.08, 0.0, 0.32), (-0.2, 0.0, 0.92), (0.33, 0.0, 0.90)
     rear, front = (-0.52, 0.0, 0.36), (0.52, 0.0, 0.36)
-    bars = [(crank, saddle), (crank, head), (saddle, head), (rear, crank), (rear, saddle)]
-    bars.append((head, front))
-    parts = [rod(a, b, FRAME_RADIUS, Material.METAL, color, sides=4) for a, b in bars]
-    parts += [_tyre(rear[0], 0.33, 0.025), _tyre(front[0], 0.33, 0.025)]
-    parts.append(rod((0.3, -0.28, 1.02), (0.3, 0.28, 1.02), 0.02, Material.METAL, (0.1,) * 3))
-    parts.append(box((0.26, 0.14, 0.07), (-0.21, 0, 0.96), Material.RUBBER, (0.05,) * 3))
-    return joined(parts)
+    starts = (crank, crank, saddle, rear, rear, head)
+    ends = (saddle, head, head, crank, saddle, front)
+    return joined(
+        [
+            rods(starts, ends, FRAME_RADIUS, Material.METAL, _cloth(rng), sides=4),
+            _tyre(rear[0], 0.33, 0.025),
+            _tyre(front[0], 0.33, 0.025),
+            rod((0.3, -0.28, 1.02), (0.3, 0.28, 1.02), 0.02, Material.METAL, (0.1,) * 3),
+            box((0.26, 0.14, 0.07), (-0.21, 0, 0.96), Material.RUBBER, (0.05,) * 3),
+        ]
+    )
 
 
 def motorcycle(rng: np.random.Generator) -> Quads:
@@ -114,7 +113,16 @@ def _rider(rng: np.random.Generator, hip: tuple[float, float], reach: float) -> 
     x, z = hip
     top, trousers = _cloth(rng), _cloth(rng)
     shoulder = (x + 0.28, 0.0, z + 0.52)
-    parts = [rod((x, 0, z - 0.05), shoulder, (0.16, 0.19), Material.CLOTH, top, sides=8)]
+    torso = lathe(
+        [(-0.1, 0), (-0.03, 0.15), (0.25, 0.15), (0.5, 0.21), (0.6, 0.12), (0.66, 0.05)],
+        8,
+        Material.CLOTH,
+        top,
+    )
+    lean = np.arctan2(0.28, 0.52)
+    cos, sin = np.cos(lean), np.sin(lean)
+    forward = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]]) @ np.diag([0.75, 1, 1])
+    parts = [torso.turned(forward).placed(x, 0, z)]
     skin = SKINS[rng.integers(len(SKINS))]
     parts.append(_head(x + 0.34, z + 0.76, skin, _cloth(rng)))
     for side in (-1, 1):

@@ -6,7 +6,8 @@ import numpy as np
 
 from elite.data.street.materials import Material
 from elite.data.street.noise import Array
-from elite.data.street.quads import Color, Quads, box, joined, lathe, quads, rod
+from elite.data.street.quads import Color, Quads, box, joined, lathe, quads, rod, rods
+from elite.data.street.vectors import cross, length
 
 VEGETATION, TRUNK = 70, 71
 GREENS: tuple[Color, ...] = (
@@ -30,10 +31,10 @@ def _sheets(
     """Square sheets of leaves at `centres`, each turned its own way."""
     count = len(centres)
     facing = outward + 0.7 * rng.standard_normal((count, 3))
-    facing /= np.linalg.norm(facing, axis=1, keepdims=True)
-    right = np.cross(facing, rng.standard_normal((count, 3)))
-    right /= np.linalg.norm(right, axis=1, keepdims=True)
-    up = np.cross(facing, right)
+    facing /= length(facing)[:, None]
+    right = cross(facing, rng.standard_normal((count, 3)))
+    right /= length(right)[:, None]
+    up = cross(facing, right)
     half = 0.5 * size * rng.uniform(0.7, 1.3, (count, 1))
     right, up = right * half, up * half
     corners = np.stack([-right - up, right - up, right + up, -right + up], axis=1)
@@ -53,7 +54,7 @@ def _ball(
 ) -> Quads:
     """A ball of leaves, denser and brighter towards its outside."""
     direction = rng.standard_normal((count, 3))
-    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    direction /= length(direction)[:, None]
     depth = rng.uniform(0.55, 1.0, count) ** 0.6
     places = np.asarray(centre) + direction * depth[:, None] * np.asarray(radii)
     below = np.clip(-direction[:, 2], 0, 1)
@@ -74,7 +75,7 @@ def _broadleaf(rng: np.random.Generator) -> Quads:
     fork = (float(sway[0]), float(sway[1]), stem)
     trunk = [rod((0, 0, -0.1), fork, (girth, 0.75 * girth), Material.BARK, bark, sides=8)]
     trunk.append(lathe([(-0.1, 1.7 * girth), (0.35, girth)], 8, Material.BARK, bark))
-    leaves = []
+    leaves, tips = [], []
     spread = float(rng.uniform(0.28, 0.38)) * height
     for _ in range(int(rng.integers(4, 7))):
         angle, out = rng.uniform(0, 2 * np.pi), spread * float(rng.uniform(0.3, 0.65))
@@ -83,9 +84,11 @@ def _broadleaf(rng: np.random.Generator) -> Quads:
             float(out * np.sin(angle)),
             float(rng.uniform(0.45, 0.82)) * height,
         )
-        trunk.append(rod(fork, tip, (0.5 * girth, 0.03), Material.BARK, bark, sides=5))
+        tips.append(tip)
         radius = spread * float(rng.uniform(0.5, 0.7))
         leaves.append(_ball(rng, tip, (radius, radius, 0.85 * radius), 30, 0.95, green))
+    forks = [fork] * len(tips)
+    trunk.append(rods(forks, tips, (0.5 * girth, 0.03), Material.BARK, bark, sides=5))
     return joined([joined(trunk).named(TRUNK), joined(leaves).named(VEGETATION)])
 
 
@@ -115,18 +118,25 @@ def bush(rng: np.random.Generator, size: float = 1.0) -> Quads:
         Material.LEAF,
         (0.05, 0.08, 0.03),
     )
-    leaves = _ball(rng, (0, 0, 0.5 * high), (wide, wide, 0.6 * high), 60, 0.45 * size**0.5, green)
+    leaves = _ball(
+        rng,
+        (0, 0, 0.5 * high),
+        (wide, wide, 0.6 * high),
+        int(60 * max(1.0, size)),
+        0.45 * size**0.5,
+        green,
+    )
     return joined([core, leaves]).named(VEGETATION)
 
 
-def hedge(rng: np.random.Generator, length: float, height: float) -> Quads:
+def hedge(rng: np.random.Generator, extent: float, height: float) -> Quads:
     """A clipped hedge along x, as long as asked for."""
     green = GREENS[rng.integers(len(GREENS))]
     core = box(
-        (length, 0.5, height - 0.1), (0, 0, height / 2 - 0.05), Material.LEAF, (0.05, 0.09, 0.03)
+        (extent, 0.5, height - 0.1), (0, 0, height / 2 - 0.05), Material.LEAF, (0.05, 0.09, 0.03)
     )
-    count = int(length * 14)
-    places = rng.uniform((-length / 2, -1, 0.05), (length / 2, 1, 1.0), (count, 3))
+    count = int(extent * 14)
+    places = rng.uniform((-extent / 2, -1, 0.05), (extent / 2, 1, 1.0), (count, 3))
     flat = rng.random(count) < 0.3
     outward = np.where(flat[:, None], (0.0, 0.0, 1.0), np.sign(places) * (0.0, 1.0, 0.0))
     places[:, 1] = np.where(flat, 0.3 * places[:, 1], np.sign(places[:, 1]) * 0.3)

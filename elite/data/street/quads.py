@@ -173,9 +173,33 @@ def lathe(
     circle = np.stack([np.cos(angle), np.sin(angle), np.zeros(sides)], -1)
     z, radius = np.asarray(profile, dtype=np.float64).T
     rings = circle * radius[:, None, None] + z[:, None, None] * np.array([0.0, 0.0, 1.0])
-    following = np.roll(rings, -1, axis=1)
+    following = rings[:, np.arange(1, sides + 1) % sides]
     faces = np.stack([rings[:-1], following[:-1], following[1:], rings[1:]], axis=2)
     return quads(faces, material, color, seed=seed)
+
+
+def rods(
+    starts: Array | Sequence[Sequence[float]],  # [R, 3], metres
+    ends: Array | Sequence[Sequence[float]],  # [R, 3], metres
+    radius: float | tuple[float, float],
+    material: Material,
+    color: Color,
+    *,
+    sides: int = 6,
+) -> Quads:
+    """Round bars with open ends; two radii make each a cone's stump."""
+    first, last = radius if isinstance(radius, tuple) else (radius, radius)
+    begin, end = np.asarray(starts, np.float64), np.asarray(ends, np.float64)
+    axis = (end - begin) / length(end - begin)[:, None]
+    helper = np.where(np.abs(axis[:, 1:2]) < 0.9, (0.0, 1.0, 0.0), (1.0, 0.0, 0.0))
+    across = cross(axis, helper)
+    across /= length(across)[:, None]
+    angle = np.arange(sides + 1) % sides * (2 * np.pi / sides)
+    circle = np.cos(angle)[:, None] * across[:, None]
+    circle = circle + np.sin(angle)[:, None] * cross(axis, across)[:, None]  # [R, sides + 1, 3]
+    low, high = begin[:, None] + first * circle, end[:, None] + last * circle
+    faces = np.stack([low[:, :-1], low[:, 1:], high[:, 1:], high[:, :-1]], axis=2)
+    return quads(faces, material, color)
 
 
 def rod(
@@ -187,16 +211,8 @@ def rod(
     *,
     sides: int = 6,
 ) -> Quads:
-    """A round bar with open ends between two places; two radii make it a cone's stump."""
-    low, high = radius if isinstance(radius, tuple) else (radius, radius)
-    begin, axis = np.asarray(start, np.float64), np.subtract(end, start).astype(np.float64)
-    reach = float(np.linalg.norm(axis))
-    axis /= reach
-    across = cross(axis, np.array((0.0, 1.0, 0.0) if abs(axis[1]) < 0.9 else (1.0, 0.0, 0.0)))
-    across /= np.linalg.norm(across)
-    frame = np.stack([across, cross(axis, across), axis], axis=1)
-    bar = lathe([(0, low), (reach, high)], sides, material, color).turned(frame)
-    return replace(bar, corners=bar.corners + begin)
+    """One round bar with open ends."""
+    return rods([start], [end], radius, material, color, sides=sides)
 
 
 def panel(

@@ -62,14 +62,12 @@ class Scene:
         """
         rotation, origin = pose[:3, :3], pose[:3, 3]
         world = rotated(grid.directions, rotation)
-        distance, kind, on_kerb = self.ground.hit(origin, world, limit)
+        distance, kind = self.ground.hit(origin, world, limit)
         things = self.visible(grid, pose, limit)
         facets = Facets.of(rotated(things.corners - origin, rotation.T))
         solid = holes(things, facets, grid)
         distance, winner = cast(grid, facets.corners, distance, solid)
-        surface = self._ground_surface(
-            grid, origin, world, rotation, distance, kind, on_kerb, limit
-        )
+        surface = _ground_surface(origin, world, distance, kind, rotation[2], limit)
         _overlay(surface, things, facets, grid, winner)
         return surface
 
@@ -87,38 +85,35 @@ class Scene:
             chosen.append(part[rows])
         return joined(chosen)
 
-    @staticmethod
-    def _ground_surface(
-        grid: Grid,
-        origin: Array,
-        world: Array,
-        rotation: Array,
-        distance: Array,
-        kind: Array,
-        on_kerb: Array,
-        limit: float,
-    ) -> Surface:
-        """The surface as if nothing stood on the ground."""
-        hit = distance < limit
-        x = np.where(hit, origin[0] + world[:, 0] * distance, 0.0)
-        y = np.where(hit, origin[1] + world[:, 1] * distance, 0.0)
-        normal = np.tile(rotation[2].astype(np.float32), (len(world), 1))
-        count = len(world)
-        return Surface(
-            distance=distance,
-            hit=hit,
-            on_ground=hit.copy(),
-            label=np.where(hit, RAW_LABEL[kind], 0).astype(np.uint16),
-            instance=np.zeros(count, np.uint16),
-            material=MATERIAL[kind],
-            color=ground_color(kind, x, y),
-            normal=normal,
-            u=x,
-            v=y,
-            width=np.ones(count, np.float32),
-            height=np.ones(count, np.float32),
-            seed=np.zeros(count, np.uint32),
-        )
+
+def _ground_surface(
+    origin: Array,  # [3], world
+    world: Array,  # float32 [R, 3], directions of the rays
+    distance: Array,  # float32 [R]
+    kind: Array,  # uint8 [R]
+    up: Array,  # [3], the world's z axis in the sensor's frame
+    limit: float,
+) -> Surface:
+    """The surface as if nothing stood on the ground."""
+    count = len(world)
+    hit = distance < limit
+    x = np.where(hit, origin[0] + world[:, 0] * distance, 0.0)
+    y = np.where(hit, origin[1] + world[:, 1] * distance, 0.0)
+    return Surface(
+        distance=distance,
+        hit=hit,
+        on_ground=hit.copy(),
+        label=np.where(hit, RAW_LABEL[kind], 0).astype(np.uint16),
+        instance=np.zeros(count, np.uint16),
+        material=MATERIAL[kind],
+        color=ground_color(kind, x, y),
+        normal=np.tile(up.astype(np.float32), (count, 1)),
+        u=x,
+        v=y,
+        width=np.ones(count, np.float32),
+        height=np.ones(count, np.float32),
+        seed=np.zeros(count, np.uint32),
+    )
 
 
 def holes(things: Quads, facets: Facets, grid: Grid) -> Solid:

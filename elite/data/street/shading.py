@@ -8,7 +8,7 @@ import numpy as np
 
 from elite.data.street.ground import KERB
 from elite.data.street.materials import Material
-from elite.data.street.noise import Array, texture
+from elite.data.street.noise import Array, smooth_texture
 from elite.data.street.patterns import decorate
 from elite.data.street.plan import Plan
 from elite.data.street.quads import Quads, joined
@@ -23,6 +23,7 @@ SUN = np.array([2.0, 1.8, 1.5], np.float32)
 AMBIENT = np.array([0.52, 0.60, 0.72], np.float32)
 HORIZON = np.array([1.00, 1.10, 1.20], np.float32)
 ZENITH = np.array([0.20, 0.48, 1.15], np.float32)
+CLOUD = np.float32(1.5)
 SHINY = (Material.GLASS, Material.CAR_GLASS, Material.PAINT)
 
 
@@ -87,9 +88,10 @@ def sky(direction: Array, plan: Plan) -> Array:
     color = HORIZON * (1 - blend) + ZENITH * blend
     height = 1.0 / (up + 0.12)
     x, y = direction[:, 0] * height, direction[:, 1] * height
-    cloud = texture(x, y, 11.0) + 0.5 * texture(y, x, 37.0) + plan.cloudiness - 0.55
+    cloud = 1.4 * smooth_texture(x, y, 13.0) + plan.cloudiness - 0.55
     cover = (np.clip(cloud * 1.5, 0, 0.9) * np.clip(up * 8, 0, 1))[:, None].astype(np.float32)
-    return color * (1 - cover) + np.float32(1.5) * cover
+    clouded: Array = color * (1 - cover) + CLOUD * cover
+    return clouded
 
 
 def _reflect(color: Array, surface: Surface, world: Array, normal: Array, plan: Plan) -> None:

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from elite.data.street.camera import CameraModel
+from elite.data.street.camera import KITTI_CAMERA, CameraModel
 from elite.data.street.chunks import build_chunk
 from elite.data.street.ground import CHUNK
 from elite.data.street.lidar import HDL64E, LidarModel, measure
@@ -54,9 +54,9 @@ class Street:
         sequence: str = "00",
         *,
         lidar: LidarModel = HDL64E,
-        camera: CameraModel | None = None,
+        camera: CameraModel = KITTI_CAMERA,
     ) -> None:
-        self.lidar, self.camera = lidar, camera or CameraModel()
+        self.lidar, self.camera = lidar, camera
         self.plan = Plan(seed, sequence)
         self._traffic = Traffic(self.plan)
         self._chunk = lru_cache(maxsize=16)(lambda index: build_chunk(self.plan, index))

@@ -60,32 +60,37 @@ class Traffic:
 
     def at(self, time: float, ego_x: float, behind: float, ahead: float, ground: Ground) -> Quads:
         """The road users from `behind` to `ahead` metres of the recording car at `time` seconds."""
-        parts = []
+        users = []
         for number, lane in enumerate(self._lanes):
             shift = lane.speed * time
             first = int(np.ceil((ego_x - behind - shift) / lane.slot))
             last = int(np.floor((ego_x + ahead - shift) / lane.slot))
             for slot in range(first, last + 1):
-                user = self._place(number, lane, slot, time, ego_x, ground)
+                user = self._find(number, slot, time, ego_x)
                 if user is not None:
-                    parts.append(user)
-        return joined(parts)
+                    users.append(user)
+        x, y = (np.array([user[axis] for user in users]) for axis in (1, 2))
+        heights = ground.height(x, y)
+        return joined(
+            shape.placed(x, y, float(z), yaw)
+            for (shape, x, y, yaw), z in zip(users, heights, strict=True)
+        )
 
-    def _place(
-        self, number: int, lane: Lane, slot: int, time: float, ego_x: float, ground: Ground
-    ) -> Quads | None:
+    def _find(
+        self, number: int, slot: int, time: float, ego_x: float
+    ) -> tuple[Quads, float, float, float] | None:
+        """The user of a slot, if there is one, with its place (x, y) and direction."""
+        lane = self._lanes[number]
         rng = self._plan.rng(TRAFFIC, number, slot + _SLOT_ZERO)
         taken, offset, side = rng.random(3)
         x = (slot + 0.25 + 0.5 * offset) * lane.slot + lane.speed * time
         if taken > lane.density or (lane.ego and abs(x - ego_x) < EGO_GAP):
             return None
-        label, user = self._user(number, slot, self._stride(lane, time, offset))
-        d = lane.d + lane.wander * (2 * side - 1)
-        px, py = self._plan.course.place(x, d)
-        z = float(ground.height(np.array([px]), np.array([py]))[0])
-        yaw = self._plan.course.heading(x) + (0.0 if lane.speed > 0 else np.pi)
+        label, shape = self._user(number, slot, self._stride(lane, time, offset))
         instance = STATIC_IDS + number * IDS_PER_LANE + slot % IDS_PER_LANE
-        return user.named(label, instance).placed(px, py, z, yaw)
+        place = self._plan.course.place(x, lane.d + lane.wander * (2 * side - 1))
+        yaw = self._plan.course.heading(x) + (0.0 if lane.speed > 0 else np.pi)
+        return shape.named(label, instance), *place, yaw
 
     @staticmethod
     def _stride(lane: Lane, time: float, offset: float) -> int:

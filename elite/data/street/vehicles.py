@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from elite.data.street.materials import Material
-from elite.data.street.quads import Color, Quads, box, frustum, joined, lathe, quads, rod
+from elite.data.street.quads import Color, Quads, box, frustum, joined, lathe, quads, rods
 
 PAINTS: tuple[Color, ...] = (
     (0.75, 0.75, 0.76),
@@ -106,16 +106,17 @@ def _pillars(
     color: Color,
 ) -> Quads:
     """The painted frame around a cabin's windows."""
-    bars = []
+    starts, ends = [], []
     for side in (-1, 1):
         for end in (0, 1):
             foot = (low[end], side * low[2], z0)
             head = (high[end], side * high[2], z1 - 0.02)
-            bars.append((foot, head))
-        middle = (high[0] + 0.55 * (high[1] - high[0]), z0, z1)
-        bars.append(((middle[0], side * low[2], z0), (middle[0], side * high[2], z1 - 0.02)))
-        bars.append(((high[0], side * high[2], z1 - 0.03), (high[1], side * high[2], z1 - 0.03)))
-    return joined([rod(a, b, 0.045, Material.PAINT, color, sides=4) for a, b in bars])
+            starts.append(foot)
+            ends.append(head)
+        middle = high[0] + 0.55 * (high[1] - high[0])
+        starts += [(middle, side * low[2], z0), (high[0], side * high[2], z1 - 0.03)]
+        ends += [(middle, side * high[2], z1 - 0.02), (high[1], side * high[2], z1 - 0.03)]
+    return rods(starts, ends, 0.045, Material.PAINT, color, sides=4)
 
 
 # share of the length where: bonnet begins, windscreen's top, roof's end, rear window's foot

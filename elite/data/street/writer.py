@@ -6,24 +6,29 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
 from functools import lru_cache
-from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from elite.data.street.camera import CameraModel
+from elite.data.scan_files import write_labels, write_points
+from elite.data.street.camera import KITTI_CAMERA, CameraModel
 from elite.data.street.lidar import HDL64E, LidarModel
 from elite.data.street.noise import Array
 from elite.data.street.street import PERIOD, Frame, Street
+from elite.errors import EliteError
+from elite.files import replacing, write_text
 
 Progress = Callable[[int, int], None]  # frames done, frames in all
 
-# changes with everything that changes the bytes of a frame
+# raise it with every change to the bytes of a frame, so that no sequence mixes two generations
 GENERATION = 1
-RIG = (0.0, 0.54, -0.06, 0.47)  # metres from camera 0 to cameras 0..3 along the rig
+# where a point lies for the cameras that are not simulated, relative to camera 0, metres
+STEREO = (-0.54, 0.0, 0.0)
+COLOR_STEREO = (-0.47, 0.003, 0.004)
 FILES = {
     "velodyne": ".bin",
     "labels": ".label",
@@ -34,11 +39,12 @@ FILES = {
 
 
 def simulate(
-    folder: Path,
-    sequences: Mapping[str, int],
+    folder: str | Path,
     *,
+    sequences: Mapping[str, int],
     seed: int = 0,
     sensor: LidarModel = HDL64E,
+    camera: CameraModel = KITTI_CAMERA,
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> None:
@@ -55,21 +61,22 @@ def simulate(
             make a second.
         seed: Not negative.
         sensor: The scanner.
+        camera: The camera.
         workers: Processes; by default one for each core, and none but this one for a few frames.
         progress: Called with the number of frames that are done and of all frames.
 
     Raises:
-        ValueError: A number is out of its range, or the folder holds a sequence made with other
-            settings.
+        ValueError: A number is out of its range.
+        EliteError: The folder holds a sequence that was made with other settings.
     """
     for name, count in sequences.items():
         if count < 1:
             raise ValueError(f"simulate: `sequences` must have frames, got {count} for {name!r}")
     root = Path(folder) / "sequences"
     for name, count in sequences.items():
-        _prepare(root / name, Street(seed, name, lidar=sensor), seed, count)
+        _prepare(root / name, Street(seed, name, lidar=sensor, camera=camera), seed, count)
     tasks = [
-        (str(root / name), seed, name, sensor, index)
+        (str(root / name), seed, name, sensor, camera, index)
         for name, count in sequences.items()
         for index in range(count)
         if not _complete(root / name, index)
@@ -81,7 +88,7 @@ def simulate(
         report(done, total)
 
 
-_Task = tuple[str, int, str, LidarModel, int]
+_Task = tuple[str, int, str, LidarModel, CameraModel, int]
 
 
 def _run(tasks: list[_Task], workers: int | None) -> Iterator[None]:
@@ -97,26 +104,23 @@ def _run(tasks: list[_Task], workers: int | None) -> Iterator[None]:
 
 
 @lru_cache(maxsize=4)
-def _street(seed: int, name: str, sensor: LidarModel) -> Street:
-    return Street(seed, name, lidar=sensor)
+def _street(seed: int, name: str, sensor: LidarModel, camera: CameraModel) -> Street:
+    return Street(seed, name, lidar=sensor, camera=camera)
 
 
 def _make(task: _Task) -> None:
-    folder, seed, name, sensor, index = task
-    write_frame(Path(folder), _street(seed, name, sensor).frame(index))
+    folder, seed, name, sensor, camera, index = task
+    write_frame(Path(folder), _street(seed, name, sensor, camera).frame(index))
 
 
 def write_frame(folder: Path, frame: Frame) -> None:
     """Writes the five files of a frame into a sequence's folder."""
-    content = {
-        "velodyne": frame.points.astype("<f4").tobytes(),
-        "labels": frame.labels.astype("<u4").tobytes(),
-        "image_2": _png(frame.image),
-        "image_labels": _png(frame.image_labels),
-        "image_instances": _png(frame.image_instances),
-    }
-    for kind, data in content.items():
-        _write(_path(folder, kind, frame.index), data)
+    write_points(_path(folder, "velodyne", frame.index), frame.points)
+    semantic, instance = frame.labels & np.uint32(0xFFFF), frame.labels >> np.uint32(16)
+    write_labels(_path(folder, "labels", frame.index), semantic, instance)
+    _write_png(_path(folder, "image_2", frame.index), frame.image)
+    _write_png(_path(folder, "image_labels", frame.index), frame.image_labels)
+    _write_png(_path(folder, "image_instances", frame.index), frame.image_instances)
 
 
 def _path(folder: Path, kind: str, index: int) -> Path:
@@ -128,49 +132,50 @@ def _complete(folder: Path, index: int) -> bool:
 
 
 def _prepare(folder: Path, street: Street, seed: int, count: int) -> None:
-    """Makes a sequence's folders and the files that concern all of its frames."""
-    for kind in FILES:
-        (folder / kind).mkdir(parents=True, exist_ok=True)
-    settings = {"generation": GENERATION, "seed": seed, "sensor": street.lidar.name}
+    """Makes a sequence's folder and the files that concern all of its frames."""
+    settings = json.dumps(
+        {
+            "generation": GENERATION,
+            "seed": seed,
+            "sensor": asdict(street.lidar),
+            "camera": asdict(street.camera),
+        }
+    )
     manifest = folder / "street.json"
-    if manifest.exists():
-        found = json.loads(manifest.read_text())
-        if found != settings:
-            raise ValueError(
-                f"simulate: `folder` holds {folder.name} made with {found}, not {settings}; "
-                "delete it or choose another folder"
-            )
-    _write(manifest, (json.dumps(settings) + "\n").encode())
-    _write(folder / "calib.txt", _calibration(street.camera).encode())
-    count = max(count, *(1 + int(p.stem) for p in (folder / "velodyne").glob("*.bin")), 0)
-    tr = street.camera.tr
-    world = np.linalg.inv(street.pose(0) @ np.linalg.inv(tr))
-    poses = (world @ street.pose(index) @ np.linalg.inv(tr) for index in range(count))
-    _write(folder / "poses.txt", "".join(_line(pose[:3]) for pose in poses).encode())
-    times = "".join(f"{index * PERIOD:.6e}\n" for index in range(count))
-    _write(folder / "times.txt", times.encode())
+    if manifest.exists() and manifest.read_text() != settings:
+        raise EliteError(
+            f"{folder} holds a street that was made with other settings ({manifest})",
+            "Delete the folder or simulate into another one.",
+        )
+    write_text(manifest, settings)
+    write_text(folder / "calib.txt", _calibration(street.camera))
+    present = [int(path.stem) + 1 for path in (folder / "velodyne").glob("*.bin")]
+    frames = range(max([count, *present]))
+    write_text(folder / "poses.txt", "".join(_line(pose) for pose in _camera_poses(street, frames)))
+    write_text(folder / "times.txt", "".join(f"{index * PERIOD:.6e}\n" for index in frames))
+
+
+def _camera_poses(street: Street, frames: range) -> Iterator[Array]:
+    """Camera 0 of each frame to camera 0 of the first: [3, 4]."""
+    scanner = np.linalg.inv(street.camera.tr)
+    start = np.linalg.inv(street.pose(0) @ scanner)
+    for index in frames:
+        yield (start @ street.pose(index) @ scanner)[:3]
 
 
 def _calibration(camera: CameraModel) -> str:
     """P0..P3 of a rectified rig, and Tr from the scanner to camera 0."""
-    lines = [f"P{i}: {_line(camera.projection(offset))}" for i, offset in enumerate(RIG)]
-    lines[2] = f"P2: {_line(camera.projection())}"
-    return "".join([*lines, f"Tr: {_line(camera.tr[:3])}"])
+    rig = {"P0": (0.0, 0.0, 0.0), "P1": STEREO, "P2": camera.offset, "P3": COLOR_STEREO}
+    rows = {name: camera.projection(offset) for name, offset in rig.items()}
+    rows["Tr"] = camera.tr[:3]
+    return "".join(f"{name}: {_line(matrix)}" for name, matrix in rows.items())
 
 
 def _line(matrix: Array) -> str:
     return " ".join(f"{value:.12e}" for value in matrix.reshape(-1)) + "\n"
 
 
-def _png(pixels: Array) -> bytes:
-    """A PNG of uint8 [H, W, 3] or uint16 [H, W]; the default level takes several times longer."""
-    buffer = BytesIO()
-    Image.fromarray(pixels).save(buffer, format="PNG", compress_level=1)
-    return buffer.getvalue()
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Writes under another name first: the file is there completely or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(data)
-    os.replace(partial, path)
+def _write_png(path: Path, pixels: Array) -> None:
+    """Writes uint8 [H, W, 3] or uint16 [H, W]; the default level is several times slower."""
+    with replacing(path) as temporary:
+        Image.fromarray(pixels).save(temporary, format="PNG", compress_level=1)
