@@ -1,0 +1,33 @@
+"""The command line `elite`: one file per command."""
+
+from __future__ import annotations
+
+import typer
+
+from elite.cli import data
+from elite.cli.doctor import doctor
+from elite.cli.eval import evaluate
+from elite.cli.failure import Commands
+from elite.cli.predict import predict
+from elite.cli.train import train
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="elite",
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Labels for LiDAR scans: simulate, train, evaluate, predict.",
+)
+app.command()(doctor)
+app.add_typer(data.app, name="data")
+app.command()(train)
+app.command(name="eval")(evaluate)
+app.command()(predict)
+
+
+def main() -> None:
+    """The entry point of the `elite` command."""
+    app()

@@ -1,0 +1,54 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from elite.errors import EliteError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Device", "Json", "Weights", "choose_device", "find_weights"]
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Device = Annotated[
+    str | None, typer.Option(help="cpu, cuda or cuda:N. Default: a GPU if there is one.")
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        help="A .safetensors file, a run folder, or a checkpoint of the authors' ELiTe or of "
+        "2DPASS. Default: the newest best.safetensors below ./runs and ./demo."
+    ),
+]
+
+
+def choose_device(name: str | None) -> torch.device:
+    import torch
+
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise EliteError(f"there is no device {name!r}", "Use cpu, cuda or cuda:N.") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise EliteError("there is no CUDA device", "Use --device cpu; see `elite doctor`.")
+    return device
+
+
+def find_weights(weights: Path | None) -> Path:
+    """The weights file that is meant, or the newest one around."""
+    if weights is not None:
+        return weights / "best.safetensors" if weights.is_dir() else weights
+    found = [p for top in ("runs", "demo") for p in Path(top).rglob("best.safetensors")]
+    if not found:
+        raise EliteError(
+            "there are no weights",
+            "Name a file with --weights, or make some: `elite demo` trains in minutes.",
+        )
+    return max(found, key=lambda path: path.stat().st_mtime)
