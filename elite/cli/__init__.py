@@ -5,10 +5,12 @@ from __future__ import annotations
 import typer
 
 from elite.cli import data
+from elite.cli.demo import demo
 from elite.cli.doctor import doctor
 from elite.cli.eval import evaluate
 from elite.cli.failure import Commands
 from elite.cli.predict import predict
+from elite.cli.simulate import simulate
 from elite.cli.train import train
 
 __all__ = ["app", "main"]
@@ -22,6 +24,8 @@ app = typer.Typer(
     help="Labels for LiDAR scans: simulate, train, evaluate, predict.",
 )
 app.command()(doctor)
+app.command()(demo)
+app.command()(simulate)
 app.add_typer(data.app, name="data")
 app.command()(train)
 app.command(name="eval")(evaluate)

@@ -22,7 +22,7 @@ Weights = Annotated[
     Path | None,
     typer.Option(
         help="A .safetensors file, a run folder, or a checkpoint of the authors' ELiTe or of "
-        "2DPASS. Default: the newest best.safetensors below ./runs and ./demo."
+        "2DPASS. Default: the newest run below ./runs and ./demo."
     ),
 ]
 
@@ -44,11 +44,17 @@ def choose_device(name: str | None) -> torch.device:
 def find_weights(weights: Path | None) -> Path:
     """The weights file that is meant, or the newest one around."""
     if weights is not None:
-        return weights / "best.safetensors" if weights.is_dir() else weights
-    found = [p for top in ("runs", "demo") for p in Path(top).rglob("best.safetensors")]
+        return _of_run(weights) if weights.is_dir() else weights
+    # A run without validation has last weights only.
+    found = [p for top in ("runs", "demo") for p in Path(top).rglob("last.safetensors")]
     if not found:
         raise EliteError(
             "there are no weights",
             "Name a file with --weights, or make some: `elite demo` trains in minutes.",
         )
-    return max(found, key=lambda path: path.stat().st_mtime)
+    return _of_run(max(found, key=lambda path: path.stat().st_mtime).parent)
+
+
+def _of_run(folder: Path) -> Path:
+    best = folder / "best.safetensors"
+    return best if best.is_file() else folder / "last.safetensors"

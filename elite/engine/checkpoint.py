@@ -55,10 +55,16 @@ def save_weights(
 def load_weights(path: Path, network: torch.nn.Module) -> None:
     """Loads weights, and nothing else, into `network`; every key must fit."""
     state, _ = _read_weights(path)
-    try:
-        network.load_state_dict(state, strict=True)
-    except RuntimeError as error:
-        raise EliteError(f"{path}: {error}") from error
+    wanted = {name: value.shape for name, value in network.state_dict().items()}
+    found = {name: value.shape for name, value in state.items()}
+    if wanted != found:
+        wrong = sorted(n for n in wanted.keys() | found.keys() if wanted.get(n) != found.get(n))
+        raise EliteError(
+            f"{path}: {len(wrong)} weights are missing, unexpected or of another shape, "
+            f"such as {wrong[0]}",
+            "The weights belong to a network of another configuration.",
+        )
+    network.load_state_dict(state)
 
 
 def load_student(path: Path) -> tuple[Student, DatasetSpec]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TypeVar
 
@@ -16,7 +17,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-__all__ = ["TrainingDisplay", "tracked"]
+__all__ = ["TrainingDisplay", "counted", "tracked"]
 
 T = TypeVar("T")
 
@@ -40,6 +41,18 @@ def tracked(items: Iterable[T], description: str, total: int | None = None) -> I
     length = total if total is not None else len(items)  # type: ignore[arg-type]
     with _bar(enabled=True) as bar:
         yield from bar.track(items, total=length, description=description)
+
+
+@contextmanager
+def counted(description: str) -> Iterator[Callable[[int, int], None]]:
+    """A progress bar that is told how many items are done, and how many there are."""
+    with _bar(enabled=True) as bar:
+        task = bar.add_task(description, total=None)
+
+        def report(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield report
 
 
 class TrainingDisplay:

@@ -13,11 +13,8 @@ from elite_ops.reference import lovasz_softmax, segment_reduce, sparse_conv, vox
 __all__ = ["SELF_TESTS"]
 
 NUM_POINTS = 5000
-GRID = {
-    "point_cloud_range": (-50.0, -50.0, -4.0, 50.0, 50.0, 2.0),
-    "spatial_shape": (100, 100, 6),
-}
-TOLERANCE = {"atol": 1e-4, "rtol": 1e-4}
+POINT_CLOUD_RANGE = (-50.0, -50.0, -4.0, 50.0, 50.0, 2.0)  # metres
+SPATIAL_SHAPE = (100, 100, 6)
 
 
 def _points(device: torch.device) -> torch.Tensor:
@@ -27,12 +24,16 @@ def _points(device: torch.device) -> torch.Tensor:
 
 
 def _voxels(device: torch.device) -> elite_ops.Voxels:
-    (voxels,) = elite_ops.voxelize(_points(device), **GRID)
+    (voxels,) = elite_ops.voxelize(
+        _points(device), point_cloud_range=POINT_CLOUD_RANGE, spatial_shape=SPATIAL_SHAPE
+    )
     return voxels
 
 
 def _test_voxelize(device: torch.device) -> None:
-    (expected,) = voxelize.voxelize(_points(device), **GRID)
+    (expected,) = voxelize.voxelize(
+        _points(device), point_cloud_range=POINT_CLOUD_RANGE, spatial_shape=SPATIAL_SHAPE
+    )
     got = _voxels(device)
     assert_close(got.indices, expected.indices)
     assert_close(got.inverse, expected.inverse)
@@ -42,18 +43,19 @@ def _test_segment_mean(device: torch.device) -> None:
     points, voxels = _points(device), _voxels(device)
     rows = len(voxels.indices)
     got = elite_ops.segment_mean(points, elite_ops.build_segments(voxels.inverse, rows))
-    assert_close(got, segment_reduce.segment_mean(points, voxels.inverse, rows), **TOLERANCE)
+    assert_close(
+        got, segment_reduce.segment_mean(points, voxels.inverse, rows), atol=1e-4, rtol=1e-4
+    )
 
 
 def _test_sparse_conv(device: torch.device) -> None:
     indices = _voxels(device).indices
-    shape = GRID["spatial_shape"]
-    kernel_map = elite_ops.build_kernel_map(indices, spatial_shape=shape, batch_size=1)
+    kernel_map = elite_ops.build_kernel_map(indices, spatial_shape=SPATIAL_SHAPE, batch_size=1)
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(len(indices), 16, generator=generator).to(device)
     weight = torch.randn(27, 16, 16, generator=generator).to(device)
     got = elite_ops.sparse_conv(features, weight, kernel_map)
-    assert_close(got, sparse_conv.sparse_conv(features, weight, kernel_map), **TOLERANCE)
+    assert_close(got, sparse_conv.sparse_conv(features, weight, kernel_map), atol=1e-4, rtol=1e-4)
 
 
 def _test_lovasz_softmax(device: torch.device) -> None:
@@ -61,7 +63,7 @@ def _test_lovasz_softmax(device: torch.device) -> None:
     logits = torch.randn(NUM_POINTS, 20, generator=generator).to(device)
     labels = torch.randint(0, 20, (NUM_POINTS,), generator=generator).to(device)
     got = elite_ops.lovasz_softmax(logits, labels)
-    assert_close(got, lovasz_softmax.lovasz_softmax(logits, labels), **TOLERANCE)
+    assert_close(got, lovasz_softmax.lovasz_softmax(logits, labels), atol=1e-4, rtol=1e-4)
 
 
 SELF_TESTS: dict[str, Callable[[torch.device], None]] = {
