@@ -61,28 +61,21 @@ format: $(VENV)/.linters
 EMULATED = build/emulated
 SANITIZE ?= -fsanitize=address,undefined -fno-sanitize-recover=all
 EMULATED_FLAGS = -std=c++20 -O1 -g1 -fno-omit-frame-pointer -Wall -Wno-unknown-pragmas \
-  -ffp-contract=off $(SANITIZE) \
+  -fdata-sections -ffp-contract=off $(SANITIZE) \
   -Itests/csrc/emulation -Itests/csrc -Icsrc -MMD -MP
 EMULATED_OBJECTS = $(patsubst csrc/cuda/%.cu,$(EMULATED)/cuda/%.o,$(wildcard csrc/cuda/*.cu)) \
   $(patsubst csrc/cpu/%.cpp,$(EMULATED)/cpu/%.o,$(wildcard csrc/cpu/*.cpp))
 EMULATED_TESTS = $(patsubst tests/csrc/test_%.cpp,$(EMULATED)/test_%,$(wildcard tests/csrc/test_*.cpp))
 
+# Programs also link the emulator, and gather the kernels' shared variables in one place.
+EMULATED_LINK = $(EMULATED)/emulator.a -Wl,-T,tests/csrc/emulation/shared_memory.ld
+
 EMULATOR_OBJECTS = $(patsubst tests/csrc/emulation/emulator/%.cpp,$(EMULATED)/emulator/%.o, \
   $(wildcard tests/csrc/emulation/emulator/*.cpp))
 
-# The mutable variables of a kernel source are its shared ones: in a section of their own, the
-# emulation finds them and fills them with garbage before every block.
-define compile_kernels
+$(EMULATED)/cuda/%.o: csrc/cuda/%.cu
 	@mkdir -p $(@D)
 	$(CXX) $(EMULATED_FLAGS) -x c++ -c $< -o $@
-	objcopy --rename-section .bss=emulated_shared,alloc,load,data,contents $@
-endef
-
-$(EMULATED)/cuda/%.o: csrc/cuda/%.cu
-	$(compile_kernels)
-
-$(EMULATED)/faults.o: tests/csrc/faults.cu
-	$(compile_kernels)
 
 $(EMULATED)/cpu/%.o: csrc/cpu/%.cpp
 	@mkdir -p $(@D)
@@ -100,15 +93,15 @@ $(EMULATED)/emulator.a: $(EMULATOR_OBJECTS)
 	rm -f $@ && ar rcs $@ $^
 
 $(EMULATED)/test_%: tests/csrc/test_%.cpp $(EMULATED)/kernels.a $(EMULATED)/emulator.a
-	$(CXX) $(EMULATED_FLAGS) $< $(EMULATED)/kernels.a $(EMULATED)/emulator.a -o $@
+	$(CXX) $(EMULATED_FLAGS) $< $(EMULATED)/kernels.a $(EMULATED_LINK) -o $@
 
 # Kernels with known faults, for tests/csrc/test_emulation_catches.py.
-$(EMULATED)/faults: $(EMULATED)/faults.o $(EMULATED)/emulator.a
-	$(CXX) $(EMULATED_FLAGS) $^ -o $@
+$(EMULATED)/faults: tests/csrc/faults.cu $(EMULATED)/emulator.a
+	$(CXX) $(EMULATED_FLAGS) -x c++ $< -x none $(EMULATED_LINK) -o $@
 
 # How many threads a second (docs/adr/0002-emulated-kernels.md).
 $(EMULATED)/emulated_threads: benchmarks/emulated_threads.cpp $(EMULATED)/emulator.a
-	$(CXX) $(EMULATED_FLAGS) $< $(EMULATED)/emulator.a -o $@
+	$(CXX) $(EMULATED_FLAGS) $< $(EMULATED_LINK) -o $@
 
 emulated: $(EMULATED_TESTS)
 

@@ -9,6 +9,32 @@ using elite_ops::cuda::dynamic_shared;
 using elite_ops::cuda::global_thread;
 using elite_ops::cuda::launch_config;
 
+namespace elite_ops::cuda {
+
+// In a header, a kernel template has external linkage, and its variables a section of their own.
+template <typename T>
+__global__ void read_before_writing(T* out) {
+  __shared__ T fixed[8];
+  T* tile = dynamic_shared<T>();
+  if (threadIdx.x == 0) {
+    out[2 * blockIdx.x] = fixed[3];
+    out[2 * blockIdx.x + 1] = tile[3];
+  }
+  __syncthreads();
+  fixed[threadIdx.x] = tile[threadIdx.x] = T(0);
+}
+
+namespace {
+
+__global__ void read_one_before_writing(int* out) {
+  __shared__ int fixed;
+  out[blockIdx.x] = fixed;
+  fixed = 0;
+}
+
+}  // namespace
+}  // namespace elite_ops::cuda
+
 namespace {
 
 __global__ void number_threads(int* out) {
@@ -43,13 +69,6 @@ __global__ void count_atomically(unsigned long long* sum, int* highest, int* tic
   __syncthreads();
   atomicMax(highest, i);
   tickets[atomicAdd(&tickets[0], 1) + 1] = i;
-}
-
-template <typename T>
-__global__ void sum_without_start(T* out) {
-  T* tile = dynamic_shared<T>();
-  if (threadIdx.x == 0) out[blockIdx.x] = tile[0];
-  tile[threadIdx.x] = T(0);
 }
 
 }  // namespace
@@ -98,10 +117,16 @@ CASE(atomics_see_every_thread) {
 }
 
 CASE(shared_memory_starts_as_garbage) {
-  std::vector<int> out(4, 0);
-  const auto config = launch_config(4, 8, nullptr, 8 * sizeof(int));
-  CHECK(cudaLaunchKernelEx(&config, sum_without_start<int>, out.data()) == cudaSuccess);
-  CHECK_EQUAL(out, std::vector<int>(4, static_cast<int>(0xABABABABu)));
+  const int garbage = static_cast<int>(0xABABABABu);
+  std::vector<int> out(8, 0);
+  auto config = launch_config(4, 8, nullptr, 8 * sizeof(int));
+  CHECK(cudaLaunchKernelEx(&config, elite_ops::cuda::read_before_writing<int>, out.data()) ==
+        cudaSuccess);
+  CHECK_EQUAL(out, std::vector<int>(8, garbage));
+  config = launch_config(4, 1, nullptr);
+  CHECK(cudaLaunchKernelEx(&config, elite_ops::cuda::read_one_before_writing, out.data()) ==
+        cudaSuccess);
+  CHECK_EQUAL(out, std::vector<int>(8, garbage));
 }
 
 CASE(launches_that_a_device_refuses) {

@@ -8,11 +8,7 @@
 #include <sanitizer/asan_interface.h>
 #endif
 
-// The linker defines these when an object has the section.
-extern "C" {
-extern unsigned char __start_emulated_shared[] __attribute__((weak));
-extern unsigned char __stop_emulated_shared[] __attribute__((weak));
-}
+extern "C" uint64_t emulated_shared_begin[], emulated_shared_end[];  // by shared_memory.ld
 
 namespace emulation {
 
@@ -26,8 +22,9 @@ unsigned char* allocation = nullptr;
 // The section includes the red zones between the variables: their contents are free to overwrite,
 // but an instrumented access, or the intercepted memset, would be reported.
 __attribute__((no_sanitize("address", "undefined"))) void spoil_static() {
-  for (unsigned char* p = __start_emulated_shared; p < __stop_emulated_shared; ++p) {
-    *static_cast<volatile unsigned char*>(p) = kGarbage;
+  constexpr uint64_t kGarbageWord = ~uint64_t{0} / 0xFF * kGarbage;
+  for (volatile uint64_t* p = emulated_shared_begin; p < emulated_shared_end; ++p) {
+    *p = kGarbageWord;
   }
 }
 
@@ -57,7 +54,7 @@ void spoil_shared() {
 bool is_shared(const void* address) {
   const auto* p = static_cast<const unsigned char*>(address);
   return (shared && p >= shared && p < shared + shared_bytes) ||
-         (p >= __start_emulated_shared && p < __stop_emulated_shared);
+         (address >= emulated_shared_begin && address < emulated_shared_end);
 }
 
 void free_shared() {

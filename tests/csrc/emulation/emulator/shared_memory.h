@@ -1,9 +1,7 @@
 // Shared memory of the running block.
 //
-// Static: `__shared__` makes the variable static, which AddressSanitizer surrounds with red zones.
-// A static of a template can't be given a section in the source (GCC ignores the attribute), so the
-// Makefile renames the .bss section of every kernel object instead: it holds the shared variables
-// and nothing else, because a kernel source has no other mutable variable.
+// Static: `__shared__` makes the variable static, which AddressSanitizer surrounds with red zones;
+// shared_memory.ld gathers them in one section. (GCC ignores a section attribute in a template.)
 // Dynamic: a heap block of exactly the requested size, aligned as `extern __shared__` guarantees
 // and no better. Both are filled with garbage before every block, as shared memory starts undefined
 // on a device.
