@@ -8,6 +8,7 @@ from elite_ops.ops.kernel_map import build_kernel_map
 from elite_ops.ops.lovasz_softmax import lovasz_softmax
 from elite_ops.ops.majority_vote import majority_vote
 from elite_ops.ops.nms import nms
+from elite_ops.ops.patch_to_point import patch_to_point
 from elite_ops.ops.project_points import project_points
 from elite_ops.ops.segment_reduce import segment_max, segment_mean, segment_sum
 from elite_ops.ops.segments import Segments, build_segments
@@ -33,6 +34,7 @@ __all__ = [
     "lovasz_softmax",
     "majority_vote",
     "nms",
+    "patch_to_point",
     "project_points",
     "segment_max",
     "segment_mean",

@@ -1,0 +1,27 @@
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "common/patch_map.h"
+
+namespace elite_ops::cuda {
+
+// patches as `map` says, pixel [P, 2] (row, col), batch_index [P]; out [P, C], and cell [P]: the
+// number (b * h + row) * w + col of the lower cell of each point's stencil. A point outside its
+// image gets a row of zeros and cell -1, and is reported in `error_flag`.
+template <typename scalar_t>
+cudaError_t patch_to_point(const scalar_t* patches, const PatchMap& map, const int32_t* pixel,
+                           const int64_t* batch_index, int64_t num_points, scalar_t* out,
+                           int32_t* cell, int32_t* error_flag, cudaStream_t stream);
+
+// grad_out [P, C]; order [P] and offsets [B * h * w + 1]: the points by cell; grad_patches as `map`
+// says.
+template <typename scalar_t>
+cudaError_t patch_to_point_backward(const scalar_t* grad_out, const int32_t* pixel,
+                                    const int32_t* order, const int32_t* offsets,
+                                    const PatchMap& map, scalar_t* grad_patches,
+                                    cudaStream_t stream);
+
+}  // namespace elite_ops::cuda
