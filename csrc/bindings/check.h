@@ -10,8 +10,8 @@
 namespace elite_ops {
 
 inline void check_dim(const char* op, const char* name, const at::Tensor& t, int64_t dim) {
-  TORCH_CHECK_VALUE(t.dim() == dim, op, ": `", name, "` must have ", dim,
-                    " dimensions, got shape ", t.sizes());
+  TORCH_CHECK_VALUE(t.dim() == dim, op, ": `", name, "` must have ", dim, " dimensions, got shape ",
+                    t.sizes());
 }
 
 inline void check_size(const char* op, const char* name, const at::Tensor& t, int64_t dim,
@@ -29,9 +29,9 @@ inline void check_dtype(const char* op, const char* name, const at::Tensor& t,
 // float32, float64, float16 or bfloat16.
 inline void check_floating(const char* op, const char* name, const at::Tensor& t) {
   const auto dtype = t.scalar_type();
-  TORCH_CHECK_TYPE(dtype == at::kFloat || dtype == at::kDouble || dtype == at::kHalf ||
-                       dtype == at::kBFloat16,
-                   op, ": `", name, "` must be float32, float64, float16 or bfloat16, got ", dtype);
+  TORCH_CHECK_TYPE(
+      dtype == at::kFloat || dtype == at::kDouble || dtype == at::kHalf || dtype == at::kBFloat16,
+      op, ": `", name, "` must be float32, float64, float16 or bfloat16, got ", dtype);
 }
 
 inline void check_same_device(const char* op, const char* name, const at::Tensor& t,

@@ -1,5 +1,5 @@
-// The Python module `elite_ops._C`: importing it registers the ops (by the static initialisers of the
-// other bindings), and it carries what is not a tensor op.
+// The Python module `elite_ops._C`: importing it registers the ops (by the static initialisers of
+// the other bindings), and it carries what is not a tensor op.
 #include <pybind11/pybind11.h>
 #include <torch/version.h>
 

@@ -7,9 +7,9 @@
 namespace elite_ops {
 
 enum ErrorFlag : int32_t {
-  kIndexOutOfRange = 1,     // an index or a coordinate outside its range
-  kDuplicateIndices = 2,    // two equal rows where rows must be unique
-  kLabelOutOfRange = 4,     // a label outside [0, num_classes)
+  kIndexOutOfRange = 1,   // an index or a coordinate outside its range
+  kDuplicateIndices = 2,  // two equal rows where rows must be unique
+  kLabelOutOfRange = 4,   // a label outside [0, num_classes)
 };
 
 }  // namespace elite_ops

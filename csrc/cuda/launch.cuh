@@ -34,8 +34,8 @@ __device__ __forceinline__ int64_t global_thread() {
 }  // namespace elite_ops::cuda
 
 // Leaves the calling launcher when a CUDA call failed.
-#define ELITE_CUDA_TRY(call)                        \
-  do {                                              \
-    const cudaError_t status_ = (call);             \
-    if (status_ != cudaSuccess) return status_;     \
+#define ELITE_CUDA_TRY(call)                    \
+  do {                                          \
+    const cudaError_t status_ = (call);         \
+    if (status_ != cudaSuccess) return status_; \
   } while (false)

@@ -37,15 +37,17 @@ struct Registration {
 }
 
 template <typename A, typename B>
-void check_equal(const char* file, int line, const std::vector<A>& got, const std::vector<B>& want) {
+void check_equal(const char* file, int line, const std::vector<A>& got,
+                 const std::vector<B>& want) {
   if (got.size() != want.size()) {
     fail(file, line,
          "sizes differ: " + std::to_string(got.size()) + " and " + std::to_string(want.size()));
   }
   for (size_t i = 0; i < got.size(); ++i) {
     if (got[i] != want[i]) {
-      fail(file, line, "element " + std::to_string(i) + " is " + std::to_string(got[i]) +
-                           ", expected " + std::to_string(want[i]));
+      fail(file, line,
+           "element " + std::to_string(i) + " is " + std::to_string(got[i]) + ", expected " +
+               std::to_string(want[i]));
     }
   }
 }
@@ -61,8 +63,9 @@ void check_close(const char* file, int line, const std::vector<A>& got, const st
   for (size_t i = 0; i < got.size(); ++i) {
     const double g = static_cast<double>(got[i]), w = static_cast<double>(want[i]);
     if (!(std::fabs(g - w) <= tolerance * (1 + std::fabs(w)))) {
-      fail(file, line, "element " + std::to_string(i) + " is " + std::to_string(g) +
-                           ", expected " + std::to_string(w));
+      fail(file, line,
+           "element " + std::to_string(i) + " is " + std::to_string(g) + ", expected " +
+               std::to_string(w));
     }
   }
 }
@@ -87,12 +90,12 @@ struct Random {
 
 }  // namespace harness
 
-#define CASE(name)                                                       \
-  static void name();                                                    \
+#define CASE(name)                                                      \
+  static void name();                                                   \
   static const harness::Registration registration_##name{#name, &name}; \
   static void name()
-#define CHECK(condition)                                                     \
-  do {                                                                       \
+#define CHECK(condition)                                                        \
+  do {                                                                          \
     if (!(condition)) harness::fail(__FILE__, __LINE__, "not so: " #condition); \
   } while (false)
 #define CHECK_EQUAL(got, want) harness::check_equal(__FILE__, __LINE__, got, want)
