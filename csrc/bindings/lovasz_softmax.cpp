@@ -7,12 +7,18 @@
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
+#include <limits>
 #include <optional>
 #include <string_view>
 #include <tuple>
 
 #include "check.h"
 #include "common/ignore_label.h"
+#include "compute_type.h"
+#ifdef ELITE_WITH_CUDA
+#include "cuda.h"
+#include "cuda/lovasz_softmax.h"
+#endif
 
 namespace elite_ops {
 namespace {
@@ -64,7 +70,7 @@ std::tuple<at::Tensor, at::Tensor> lovasz_softmax_cpu(const at::Tensor& logits_,
   check(logits_, labels_, classes);
   const auto labels = labels_.contiguous();
   check_labels(labels, logits_.size(1), ignore_label);
-  const auto logits = logits_.to(at::toOpMathType(logits_.scalar_type())).contiguous();
+  const auto logits = as_computed(logits_);
   auto loss = at::empty({}, logits.options());
   auto grad_probabilities = at::zeros({logits.size(1), logits.size(0)}, logits.options());
   AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), kOp, [&] {
@@ -79,7 +85,7 @@ std::tuple<at::Tensor, at::Tensor> lovasz_softmax_cpu(const at::Tensor& logits_,
 at::Tensor lovasz_softmax_backward_cpu(const at::Tensor& grad_out, const at::Tensor& logits_,
                                        const at::Tensor& grad_probabilities_) {
   check_backward(grad_out, logits_, grad_probabilities_);
-  const auto logits = logits_.to(grad_out.scalar_type()).contiguous();
+  const auto logits = as_computed(logits_);
   const auto grad_probabilities = grad_probabilities_.contiguous();
   auto grad_logits = at::empty_like(logits);
   AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), "lovasz_softmax_backward", [&] {
@@ -90,6 +96,55 @@ at::Tensor lovasz_softmax_backward_cpu(const at::Tensor& grad_out, const at::Ten
   });
   return grad_logits.to(logits_.scalar_type());
 }
+
+#ifdef ELITE_WITH_CUDA
+
+std::tuple<at::Tensor, at::Tensor> lovasz_softmax_cuda(const at::Tensor& logits_,
+                                                       const at::Tensor& labels_,
+                                                       std::optional<int64_t> ignore_label,
+                                                       std::string_view classes) {
+  check(logits_, labels_, classes);
+  TORCH_CHECK_VALUE(logits_.numel() <= std::numeric_limits<int32_t>::max(), kOp,
+                    ": `logits` must have fewer than 2^31 elements, got ", logits_.numel());
+  const c10::cuda::CUDAGuard guard(logits_.device());
+  const auto logits = logits_.contiguous(), labels = labels_.contiguous();
+  const int64_t num_points = logits.size(0), num_classes = logits.size(1);
+  const auto options = logits.options().dtype(at::toOpMathType(logits.scalar_type()));
+  auto loss = logits.numel() == 0 ? at::zeros({}, options) : at::empty({}, options);
+  auto grad_probabilities = at::empty({num_classes, num_points}, options);
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, logits.scalar_type(), kOp, [&] {
+    using accumulate = at::opmath_type<scalar_t>;
+    const size_t bytes =
+        cuda::lovasz_softmax_workspace_bytes<cuda_scalar<scalar_t>>(num_points, num_classes);
+    auto workspace = at::empty({static_cast<int64_t>(bytes)}, options.dtype(at::kByte));
+    C10_CUDA_CHECK(cuda::lovasz_softmax(
+        cuda_data<scalar_t>(logits), labels.const_data_ptr<int64_t>(), num_points, num_classes,
+        ignore_label.value_or(kNoIgnoreLabel), classes == "present",
+        workspace.mutable_data_ptr<uint8_t>(), loss.mutable_data_ptr<accumulate>(),
+        grad_probabilities.mutable_data_ptr<accumulate>(), device_error_flag(),
+        c10::cuda::getCurrentCUDAStream()));
+  });
+  return {loss, grad_probabilities};
+}
+
+at::Tensor lovasz_softmax_backward_cuda(const at::Tensor& grad_out, const at::Tensor& logits_,
+                                        const at::Tensor& grad_probabilities_) {
+  check_backward(grad_out, logits_, grad_probabilities_);
+  const c10::cuda::CUDAGuard guard(logits_.device());
+  const auto logits = logits_.contiguous(), grad_probabilities = grad_probabilities_.contiguous();
+  auto grad_logits = at::empty_like(logits);
+  AT_DISPATCH_FLOATING_TYPES_AND2(
+      at::kHalf, at::kBFloat16, logits.scalar_type(), "lovasz_softmax_backward", [&] {
+        using accumulate = at::opmath_type<scalar_t>;
+        C10_CUDA_CHECK(cuda::lovasz_softmax_backward(
+            grad_out.const_data_ptr<accumulate>(), cuda_data<scalar_t>(logits),
+            grad_probabilities.const_data_ptr<accumulate>(), logits.size(0), logits.size(1),
+            cuda_mutable_data<scalar_t>(grad_logits), c10::cuda::getCurrentCUDAStream()));
+      });
+  return grad_logits;
+}
+
+#endif
 
 }  // namespace
 
@@ -107,5 +162,12 @@ TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
   m.impl("lovasz_softmax", &lovasz_softmax_cpu);
   m.impl("lovasz_softmax_backward", &lovasz_softmax_backward_cpu);
 }
+
+#ifdef ELITE_WITH_CUDA
+TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) {
+  m.impl("lovasz_softmax", &lovasz_softmax_cuda);
+  m.impl("lovasz_softmax_backward", &lovasz_softmax_backward_cuda);
+}
+#endif
 
 }  // namespace elite_ops

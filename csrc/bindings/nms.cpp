@@ -1,7 +1,6 @@
 #include "cpu/nms.h"
 
 #include <ATen/Dispatch.h>
-#include <ATen/OpMathType.h>
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
@@ -9,6 +8,11 @@
 #include <cmath>
 
 #include "check.h"
+#include "compute_type.h"
+#ifdef ELITE_WITH_CUDA
+#include "cuda.h"
+#include "cuda/nms.h"
+#endif
 
 namespace elite_ops {
 namespace {
@@ -39,11 +43,10 @@ void check_no_nan(const char* name, const at::Tensor& t) {
 
 at::Tensor nms_cpu(const at::Tensor& boxes_, const at::Tensor& scores_, double iou_threshold) {
   check(boxes_, scores_, iou_threshold);
-  const auto dtype = at::toOpMathType(boxes_.scalar_type());
-  const auto boxes = boxes_.to(dtype).contiguous(), scores = scores_.to(dtype).contiguous();
+  const auto boxes = as_computed(boxes_), scores = as_computed(scores_);
   auto kept = at::empty({boxes.size(0)}, boxes.options().dtype(at::kLong));
   int64_t num_kept = 0;
-  AT_DISPATCH_FLOATING_TYPES(dtype, kOp, [&] {
+  AT_DISPATCH_FLOATING_TYPES(boxes.scalar_type(), kOp, [&] {
     check_no_nan<scalar_t>("boxes", boxes);
     check_no_nan<scalar_t>("scores", scores);
     num_kept = cpu::nms(boxes.const_data_ptr<scalar_t>(), scores.const_data_ptr<scalar_t>(),
@@ -52,6 +55,29 @@ at::Tensor nms_cpu(const at::Tensor& boxes_, const at::Tensor& scores_, double i
   return kept.narrow(0, 0, num_kept).clone();
 }
 
+#ifdef ELITE_WITH_CUDA
+
+at::Tensor nms_cuda(const at::Tensor& boxes_, const at::Tensor& scores_, double iou_threshold) {
+  check(boxes_, scores_, iou_threshold);
+  const c10::cuda::CUDAGuard guard(boxes_.device());
+  const auto boxes = boxes_.contiguous(), scores = scores_.contiguous();
+  const int64_t num_boxes = boxes.size(0);
+  auto kept = at::empty({num_boxes}, boxes.options().dtype(at::kLong));
+  if (num_boxes == 0) return kept;
+  auto num_kept = at::empty({}, kept.options());
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, boxes.scalar_type(), kOp, [&] {
+    const size_t bytes = cuda::nms_workspace_bytes<cuda_scalar<scalar_t>>(num_boxes);
+    auto workspace = at::empty({static_cast<int64_t>(bytes)}, kept.options().dtype(at::kByte));
+    C10_CUDA_CHECK(cuda::nms(cuda_data<scalar_t>(boxes), cuda_data<scalar_t>(scores), num_boxes,
+                             iou_threshold, workspace.mutable_data_ptr<uint8_t>(),
+                             kept.mutable_data_ptr<int64_t>(), num_kept.mutable_data_ptr<int64_t>(),
+                             c10::cuda::getCurrentCUDAStream()));
+  });
+  return kept.narrow(0, 0, num_kept.item<int64_t>()).clone();
+}
+
+#endif
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
@@ -59,5 +85,9 @@ TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
 }
 
 TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("nms", &nms_cpu); }
+
+#ifdef ELITE_WITH_CUDA
+TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) { m.impl("nms", &nms_cuda); }
+#endif
 
 }  // namespace elite_ops

@@ -4,6 +4,7 @@
 #include <numeric>
 #include <vector>
 
+#include "common/box.h"
 #include "common/round_down.h"
 
 namespace elite_ops::cpu {
@@ -12,30 +13,30 @@ namespace {
 // The boxes in the order of their scores, one array a coordinate, so that the loop over pairs is
 // vectorized.
 template <typename scalar_t>
-struct Boxes {
+struct SortedBoxes {
   std::vector<scalar_t> x1, y1, x2, y2, area;
 
-  Boxes(const scalar_t* boxes, const std::vector<int64_t>& order) {
+  SortedBoxes(const scalar_t* boxes, const std::vector<int64_t>& order) {
     for (std::vector<scalar_t>* array : {&x1, &y1, &x2, &y2, &area}) array->reserve(order.size());
     for (int64_t row : order) {
-      const scalar_t* box = boxes + row * 4;
-      x1.push_back(box[0]);
-      y1.push_back(box[1]);
-      x2.push_back(box[2]);
-      y2.push_back(box[3]);
-      area.push_back((box[2] - box[0]) * (box[3] - box[1]));
+      const scalar_t* corners = boxes + row * 4;
+      const Box<scalar_t> box{corners[0], corners[1], corners[2], corners[3]};
+      x1.push_back(box.x1);
+      y1.push_back(box.y1);
+      x2.push_back(box.x2);
+      y2.push_back(box.y2);
+      area.push_back(box.area());
     }
   }
 
-  // Sets suppressed[j] for every later box j that overlaps box i by more than `threshold`. Of two
-  // boxes without area the overlap is 0 / 0, which is not more.
+  Box<scalar_t> operator[](size_t i) const { return {x1[i], y1[i], x2[i], y2[i]}; }
+
+  // Sets suppressed[j] for every later box j that overlaps box i by more than `threshold`.
   void suppress(size_t i, scalar_t threshold, char* suppressed) const {
+    const Box<scalar_t> box = (*this)[i];
+    const scalar_t box_area = area[i];
     for (size_t j = i + 1; j < area.size(); ++j) {
-      const scalar_t width = std::min(x2[i], x2[j]) - std::max(x1[i], x1[j]);
-      const scalar_t height = std::min(y2[i], y2[j]) - std::max(y1[i], y1[j]);
-      const scalar_t intersection = std::max(width, scalar_t(0)) * std::max(height, scalar_t(0));
-      const scalar_t iou = intersection / (area[i] + area[j] - intersection);
-      suppressed[j] |= iou > threshold;
+      suppressed[j] |= iou(box, box_area, (*this)[j], area[j]) > threshold;
     }
   }
 };
@@ -49,7 +50,7 @@ int64_t nms(const scalar_t* boxes, const scalar_t* scores, int64_t num_boxes, do
   std::iota(order.begin(), order.end(), 0);
   std::stable_sort(order.begin(), order.end(),
                    [scores](int64_t a, int64_t b) { return scores[a] > scores[b]; });
-  const Boxes<scalar_t> sorted(boxes, order);
+  const SortedBoxes<scalar_t> sorted(boxes, order);
   const auto threshold = round_down<scalar_t>(iou_threshold);
   std::vector<char> suppressed(num_boxes);
   int64_t num_kept = 0;

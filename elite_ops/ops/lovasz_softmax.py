@@ -37,7 +37,7 @@ def lovasz_softmax(
         The loss; 0, with a gradient of 0, when no row is labelled.
 
     Raises:
-        ValueError: if a shape or `classes` is not as above.
+        ValueError: if a shape or `classes` is not as above, or, on CUDA, for 2^31 logits or more.
         TypeError: if a dtype is not as above.
         IndexError: if a label is neither in [0, C) nor `ignore_label`. On CUDA such rows are left
             out, and `elite_ops.check_device_errors` raises.
