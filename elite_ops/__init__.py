@@ -4,6 +4,7 @@ from elite_ops._extension import build_info
 from elite_ops.errors import check_device_errors
 from elite_ops.kernel_map import KernelMap
 from elite_ops.ops.confusion_matrix import confusion_matrix
+from elite_ops.ops.distillation_loss import distillation_loss
 from elite_ops.ops.kernel_map import build_kernel_map
 from elite_ops.ops.lovasz_softmax import lovasz_softmax
 from elite_ops.ops.majority_vote import majority_vote
@@ -31,6 +32,7 @@ __all__ = [
     "build_transition",
     "check_device_errors",
     "confusion_matrix",
+    "distillation_loss",
     "lovasz_softmax",
     "majority_vote",
     "nms",

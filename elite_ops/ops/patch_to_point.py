@@ -51,11 +51,11 @@ def patch_to_point(
     *Source:* ELiTe (Zhang et al., ICME 2024), patch-to-point correspondence.
     """
     height, width = image_size
+    out: Tensor
     out, _ = torch.ops.elite_ops.patch_to_point(patch_features, pixel, batch_index, height, width)
-    return out  # type: ignore[no-any-return]
+    return out
 
 
-@torch.library.register_fake("elite_ops::patch_to_point")
 def _fake(
     patch_features: Tensor, pixel: Tensor, batch_index: Tensor, height: int, width: int
 ) -> tuple[Tensor, Tensor]:
@@ -64,7 +64,6 @@ def _fake(
     return out, pixel.new_empty(num_points)
 
 
-@torch.library.register_fake("elite_ops::patch_to_point_backward")
 def _fake_backward(
     grad_out: Tensor,
     pixel: Tensor,
@@ -109,6 +108,8 @@ def _backward(ctx: Any, grad_out: Tensor, _grad_cell: Tensor) -> tuple[Tensor | 
     return grad_patches, None, None, None, None
 
 
+torch.library.register_fake("elite_ops::patch_to_point", _fake)
+torch.library.register_fake("elite_ops::patch_to_point_backward", _fake_backward)
 torch.library.register_autograd(
     "elite_ops::patch_to_point", _backward, setup_context=_setup_context
 )

@@ -55,10 +55,12 @@ def project_points(
     return pixel, valid
 
 
-@torch.library.register_fake("elite_ops::project_points")
 def _fake(
     points: Tensor, projection: Tensor, batch_index: Tensor | None, height: int, width: int
 ) -> tuple[Tensor, Tensor]:
     num_points = points.shape[0]
     pixel = points.new_empty((num_points, 2), dtype=torch.int32)
     return pixel, points.new_empty(num_points, dtype=torch.bool)
+
+
+torch.library.register_fake("elite_ops::project_points", _fake)
