@@ -18,7 +18,7 @@ def simulate(
         list[str], typer.Option("--sequence", metavar="NN=FRAMES", help="May be repeated.")
     ] = ["00=20", "08=5"],  # noqa: B006  # typer copies it
     seed: Annotated[int, typer.Option(min=0, help="Another seed is another street.")] = 0,
-    sensor: Annotated[str, typer.Option(help="The scanner's model.")] = "hdl64e",
+    sensor: Annotated[str, typer.Option(help="The scanner's model.")] = "HDL-64E",
     workers: Annotated[
         int | None, typer.Option(help="Processes. Default: one for each core.")
     ] = None,
@@ -32,7 +32,7 @@ def simulate(
 
     if sensor not in SENSORS:
         raise EliteError(f"there is no sensor {sensor!r}", f"Sensors: {', '.join(SENSORS)}.")
-    frames = dict(_parse(text) for text in sequences)
+    frames = dict(parse_sequence(text) for text in sequences)
     with counted("frames") as report:
         run(
             folder,
@@ -49,7 +49,7 @@ def simulate(
     console.print(f"{result.num_scans} scans, {result.num_points:,} points in {folder}")
 
 
-def _parse(text: str) -> tuple[str, int]:
+def parse_sequence(text: str) -> tuple[str, int]:
     """ "00=20" as name and number of frames."""
     name, equals, count = text.partition("=")
     if not (name.isdigit() and equals and count.isdigit()):

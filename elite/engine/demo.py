@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
-from elite.data.street import simulate
 from rich.console import Console
 
 from elite.config import to_mapping
 from elite.data import DatasetSpec, SemanticKitti, check_data, read_labels
+from elite.data.street import simulate
 from elite.engine.checkpoint import load_student
 from elite.engine.evaluate import SplitResult, evaluate_split
 from elite.engine.predict import PredictionSummary, Predictor, predict
