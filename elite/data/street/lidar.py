@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from elite.data.street.materials import (
+    DYED,
     INCIDENCE_FALLOFF,
     REMISSION,
     REMISSION_SPREAD,
@@ -122,8 +123,8 @@ def measure(
     incidence = np.abs(dot(surface.normal, model.grid.directions))
     spread = texture(surface.u, surface.v, 23.0) + 0.5 * rng.standard_normal(len(material), "f4")
     falloff = 1 - INCIDENCE_FALLOFF[material] * (1 - incidence)
-    brightness = surface.color.mean(axis=1) / 0.35  # dark paint returns less
-    remission = REMISSION[material] * falloff * np.clip(brightness, 0.25, 1.6) ** 0.5
+    brightness = np.clip(surface.color.mean(axis=1) / 0.35, 0.25, 1.6) ** 0.5
+    remission = REMISSION[material] * falloff * np.where(DYED[material], brightness, 1)
     remission += REMISSION_SPREAD[material] * spread
     remission = np.round(np.clip(remission, 0, 0.99), 2)
 
