@@ -87,7 +87,7 @@ class LidarGrid:
         return row0, row1, column0, column1
 
     def narrow(
-        self, planes: Array, row: Array, column0: Array, column1: Array
+        self, planes: Array, quad: Array, row: Array, column0: Array, column1: Array
     ) -> tuple[Array, Array]:
         """Leaves the columns as they are: along a row the planes bound two pieces, not one."""
         return column0, column1

@@ -39,9 +39,12 @@ class Grid(Protocol):
         ...
 
     def narrow(
-        self, planes: Array, row: Array, column0: Array, column1: Array
+        self, planes: Array, quad: Array, row: Array, column0: Array, column1: Array
     ) -> tuple[Array, Array]:
-        """The columns of one row each that may lie inside of four planes [T, 4, 3]."""
+        """The columns that may lie inside the edge planes [Q, 4, 3] of a quad, for runs in a row.
+
+        A run is a quad, a row, and the columns from `column0` to before `column1`.
+        """
         ...
 
 
@@ -117,8 +120,10 @@ def _candidates(
     run_of = np.repeat(np.arange(len(rows)), height)  # one run for each quad and grid row
     run_row = np.arange(len(run_of)) - (np.cumsum(height) - height)[run_of] + row0[run_of]
     run_quad = rows[run_of].astype(np.int32)
-    run_column, run_end = grid.narrow(planes[run_quad], run_row, column0[run_of], column1[run_of])
+    run_column, run_end = grid.narrow(planes, run_quad, run_row, column0[run_of], column1[run_of])
+    wraps = bool((run_column < 0).any() or (run_end > grid.columns).any())
     run_width = np.maximum(run_end - run_column, 0)
+    run_ray = run_row * grid.columns
     end = np.cumsum(run_width)
     begin, done = 0, 0
     while begin < len(run_of):
@@ -127,11 +132,14 @@ def _candidates(
         count = run_width[run]
         total = int(end[stop - 1]) - done
         start = run_column[run] - (end[run] - count - done)
-        column = (np.arange(total) + np.repeat(start, count)) % grid.columns
-        yield (
-            np.repeat(run_quad[run], count),
-            column + np.repeat(run_row[run] * grid.columns, count),
-        )
+        if not wraps:
+            start += run_ray[run]
+        ray = np.repeat(start.astype(np.int32), count)
+        ray += np.arange(total, dtype=np.int32)
+        if wraps:
+            ray %= np.int32(grid.columns)
+            ray += np.repeat(run_ray[run].astype(np.int32), count)
+        yield np.repeat(run_quad[run], count), ray
         begin, done = stop, int(end[stop - 1])
 
 

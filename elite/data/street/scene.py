@@ -23,6 +23,7 @@ class Facets:
     """The quads in a sensor's frame, with the axes of their own planes."""
 
     corners: Array  # float64 [Q, 4, 3]
+    anchor: Array  # float32 [Q, 3], where u and v are 0
     along: Array  # float32 [Q, 3], the u axis
     up: Array  # float32 [Q, 3], the v axis
     size: Array  # float32 [Q, 2], metres along u and v
@@ -39,11 +40,12 @@ class Facets:
         height = length(up)
         up /= np.maximum(height, 1e-9)[:, None]
         size = np.stack([width, height], axis=1)
-        return Facets(corners, *(part.astype(np.float32) for part in (along, up, size)))
+        anchor = corners[:, 0]
+        return Facets(corners, *(part.astype(np.float32) for part in (anchor, along, up, size)))
 
     def place(self, quad: Array, position: Array) -> tuple[Array, Array]:
         """Metres along u and v of positions [P, 3] on quads [P]."""
-        offset = position - self.corners[quad, 0].astype(np.float32)
+        offset = position - self.anchor[quad]
         return dot(offset, self.along[quad]), dot(offset, self.up[quad])
 
 

@@ -63,6 +63,8 @@ def simulate(
         sensor: The scanner.
         camera: The camera.
         workers: Processes; by default one for each core, and none but this one for a few frames.
+            They import the calling script, which must guard its call by
+            `if __name__ == "__main__":`.
         progress: Called with the number of frames that are done and of all frames.
 
     Raises:
