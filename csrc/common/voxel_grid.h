@@ -78,13 +78,15 @@ struct VoxelGrid {
     return key(batch, cell(range, p, 0), cell(range, p, 1), cell(range, p, 2));
   }
 
-  // The cell of a key: batch, x, y, z.
-  ELITE_HOST_DEVICE void unpack(int64_t key, int32_t* index) const {
-    const int64_t bits_per_column = words_per_column() * 64;
-    const int64_t column = key / bits_per_column, row = column / shape[1];
-    index[0] = static_cast<int32_t>(row / shape[0]);
-    index[1] = static_cast<int32_t>(row % shape[0]);
-    index[2] = static_cast<int32_t>(column % shape[1]);
+  // The cell of a key: batch, x, y, z. Divisions are slow: give a key that fits in 32 bits as such.
+  template <typename key_t>
+  ELITE_HOST_DEVICE void unpack(key_t key, int32_t* index) const {
+    const auto bits_per_column = static_cast<key_t>(words_per_column() * 64);
+    const auto size_x = static_cast<key_t>(shape[0]), size_y = static_cast<key_t>(shape[1]);
+    const key_t column = key / bits_per_column, row = column / size_y;
+    index[0] = static_cast<int32_t>(row / size_x);
+    index[1] = static_cast<int32_t>(row % size_x);
+    index[2] = static_cast<int32_t>(column % size_y);
     index[3] = static_cast<int32_t>(key % bits_per_column);
   }
 };

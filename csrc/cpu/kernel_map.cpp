@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include "key_sort.h"
@@ -41,6 +42,8 @@ struct SortedVoxels {
   VoxelSetError error;
 
   SortedVoxels(const VoxelSet& voxels, const PaddedKeys& key) : keys(voxels.num_voxels + 1) {
+    int64_t previous = -1;
+    bool is_ascending = true;
     for (int64_t i = 0; i < voxels.num_voxels; ++i) {
       const int32_t* index = voxels.indices + i * 4;
       if (!in_grid(voxels, index)) {
@@ -48,9 +51,12 @@ struct SortedVoxels {
         return;
       }
       keys[i] = key(index[0], index[1], index[2], index[3]);
+      is_ascending &= keys[i] > previous;
+      previous = keys[i];
     }
     keys.back() = std::numeric_limits<int64_t>::max();
-    if (!std::is_sorted(keys.begin(), keys.end() - 1)) sort(voxels.batch_size * key.stride_batch);
+    if (is_ascending) return;
+    sort(voxels.batch_size * key.stride_batch);
     const auto twin = std::adjacent_find(keys.begin(), keys.end());
     if (twin != keys.end()) {
       const int64_t i = twin - keys.begin();
@@ -74,24 +80,43 @@ struct SortedVoxels {
   }
 };
 
-// Joins the voxels [begin, end) with their neighbours in the columns displaced by `displacement`
-// (a difference of keys, z excluded), which ascend along with them. `found(i, i_z, j)` gets every
-// pair: voxel j is the neighbour of voxel i at z offset i_z.
+// The consecutive offsets that share x and y, from the first of them on.
+struct OffsetColumn {
+  int64_t first_offset;
+  int64_t displacement;  // of the first offset, as a difference of keys
+  int64_t reach;         // from the first offset to the last, along z
+};
+
+// The offsets after the centre, column by column.
+std::vector<OffsetColumn> columns_after_centre(const KernelShape& kernel, const PaddedKeys& key) {
+  std::vector<OffsetColumn> columns;
+  const int64_t centre = kernel.num_offsets() / 2, dilation = kernel.dilation[2];
+  if (kernel.size[2] > 1) columns.push_back({centre + 1, dilation, kernel.reach(2) - dilation});
+  const int64_t num_columns = int64_t{kernel.size[0]} * kernel.size[1];
+  for (int64_t c = num_columns / 2 + 1; c < num_columns; ++c) {
+    const int64_t x = (c / kernel.size[1]) * kernel.dilation[0] - kernel.reach(0);
+    const int64_t y = (c % kernel.size[1]) * kernel.dilation[1] - kernel.reach(1);
+    columns.push_back({c * kernel.size[2], key(0, x, y, -kernel.reach(2)), 2 * kernel.reach(2)});
+  }
+  return columns;
+}
+
+// Calls found(i, offset, j) for every voxel j that is the neighbour of a voxel i in [begin, end)
+// under an offset of the column. The keys looked for ascend with i, so one walk finds them all.
 template <typename Found>
-void join(const std::vector<int64_t>& keys, int64_t begin, int64_t end, int64_t displacement,
-          const KernelShape& kernel, const Found& found) {
-  const int64_t reach = kernel.reach(2), dilation = kernel.dilation[2];
-  const int64_t first = keys[begin] + displacement - reach;
-  int64_t j = std::lower_bound(keys.begin(), keys.end() - 1, first) - keys.begin();
+void join(const std::vector<int64_t>& keys, int64_t begin, int64_t end, const OffsetColumn& column,
+          int64_t dilation, const Found& found) {
+  int64_t j =
+      std::lower_bound(keys.begin(), keys.end(), keys[begin] + column.displacement) - keys.begin();
   for (int64_t i = begin; i < end; ++i) {
-    const int64_t lowest = keys[i] + displacement - reach;
+    const int64_t lowest = keys[i] + column.displacement;
     while (keys[j] < lowest) ++j;
-    for (int64_t near = j; keys[near] <= lowest + 2 * reach; ++near) {
+    for (int64_t near = j; keys[near] <= lowest + column.reach; ++near) {
       const int64_t above = keys[near] - lowest;
       if (dilation == 1) {
-        found(i, above, near);
+        found(i, column.first_offset + above, near);
       } else if (above % dilation == 0) {
-        found(i, above / dilation, near);
+        found(i, column.first_offset + above / dilation, near);
       }
     }
   }
@@ -104,18 +129,22 @@ VoxelSetError build_kernel_map(const VoxelSet& voxels, const KernelShape& kernel
   const PaddedKeys key(voxels, kernel);
   const SortedVoxels sorted(voxels, key);
   if (sorted.error.kind != VoxelSetError::kNone) return sorted.error;
-  const int64_t num_voxels = voxels.num_voxels;
-  parallel_for(0, kernel.num_offsets() * num_voxels, kGrain * 16, [&](int64_t begin, int64_t end) {
+  const int64_t num_voxels = voxels.num_voxels, last = kernel.num_offsets() - 1;
+  parallel_for(0, (last + 1) * num_voxels, kGrain * 16, [&](int64_t begin, int64_t end) {
     std::fill(neighbors + begin, neighbors + end, -1);
   });
+  // Where j is the neighbour of i under an offset, i is that of j under the opposite one: half of
+  // the offsets are searched, and no entry is written twice.
+  const std::vector<OffsetColumn> columns = columns_after_centre(kernel, key);
   parallel_for(0, num_voxels, kGrain, [&](int64_t begin, int64_t end) {
-    for (int32_t column = 0; column < kernel.size[0] * kernel.size[1]; ++column) {
-      const int64_t x = (column / kernel.size[1] - kernel.size[0] / 2) * kernel.dilation[0];
-      const int64_t y = (column % kernel.size[1] - kernel.size[1] / 2) * kernel.dilation[1];
-      int32_t* table = neighbors + column * kernel.size[2] * num_voxels;
-      join(sorted.keys, begin, end, key(0, x, y, 0), kernel,
-           [&](int64_t i, int64_t i_z, int64_t j) {
-             table[i_z * num_voxels + sorted.row(i)] = static_cast<int32_t>(sorted.row(j));
+    std::iota(neighbors + last / 2 * num_voxels + begin, neighbors + last / 2 * num_voxels + end,
+              static_cast<int32_t>(begin));
+    for (const OffsetColumn& column : columns) {
+      join(sorted.keys, begin, end, column, kernel.dilation[2],
+           [&](int64_t i, int64_t offset, int64_t j) {
+             const int64_t row = sorted.row(i), other = sorted.row(j);
+             neighbors[offset * num_voxels + row] = static_cast<int32_t>(other);
+             neighbors[(last - offset) * num_voxels + other] = static_cast<int32_t>(row);
            });
     }
   });

@@ -24,12 +24,38 @@ struct Entry {
   int32_t point;
 };
 
-constexpr int64_t kOutside = -1;
-
-int64_t key_of_point(const PointRows& points, const PointRange& range, const VoxelGrid& grid,
-                     int64_t i) {
-  const float* p = points.at(i);
-  return range.contains(p) ? grid.key(range, p, points.sample(i)) : kOutside;
+// keys[i - begin] = the key of point i, or `outside` if it is not in the range. A block of points
+// at a time and axis by axis, in loops that vectorize.
+template <typename key_t>
+void find_keys(const PointRows& points, const PointRange& range, const VoxelGrid& grid,
+               int64_t begin, int64_t end, key_t outside, key_t* keys) {
+  constexpr int64_t kBlock = 512;
+  const key_t cells_per_line[] = {static_cast<key_t>(grid.shape[0]),
+                                  static_cast<key_t>(grid.shape[1]),
+                                  static_cast<key_t>(grid.words_per_column() * 64)};
+  for (int64_t first = begin; first < end; first += kBlock, keys += kBlock) {
+    const int64_t n = std::min(kBlock, end - first);
+    int32_t is_inside[kBlock], cell[kBlock];
+    float p[kBlock];
+    for (int64_t i = 0; i < n; ++i) {
+      keys[i] = static_cast<key_t>(points.sample(first + i));
+      is_inside[i] = 1;
+    }
+    for (int axis = 0; axis < 3; ++axis) {
+      const float min = range.min[axis], max = range.max[axis], extent = range.extent[axis];
+      for (int64_t i = 0; i < n; ++i) p[i] = points.at(first + i)[axis];
+      for (int64_t i = 0; i < n; ++i) {
+        const int32_t is_between = (p[i] > min) & (p[i] < max);
+        is_inside[i] &= is_between;
+        cell[i] = cell_of(is_between ? p[i] : min, min, extent, grid.cells[axis]);
+      }
+      if (grid.divisor != 1) {
+        for (int64_t i = 0; i < n; ++i) cell[i] /= grid.divisor;
+      }
+      for (int64_t i = 0; i < n; ++i) keys[i] = keys[i] * cells_per_line[axis] + cell[i];
+    }
+    for (int64_t i = 0; i < n; ++i) keys[i] = is_inside[i] ? keys[i] : outside;
+  }
 }
 
 // One call of voxelize() for a grid that is small enough for a bitmap.
@@ -40,42 +66,33 @@ class BucketedBitmap {
         grid_(grid),
         num_buckets_((grid.num_words() * 64 + kBucketCells - 1) / kBucketCells),
         num_chunks_(std::clamp<int64_t>(points.num_points / kGrain, 1, num_threads())),
-        next_(num_chunks_ * num_buckets_),
+        next_(num_chunks_ * (num_buckets_ + 1)),
         bucket_begin_(num_buckets_ + 1),
         voxel_begin_(num_buckets_ + 1),
-        keys_(std::make_unique_for_overwrite<int32_t[]>(points.num_points)) {}
+        keys_(std::make_unique_for_overwrite<int32_t[]>(points.num_points)),
+        entries_(std::make_unique_for_overwrite<Entry[]>(points.num_points)) {}
 
-  // Sorts the points inside the range by bucket, each bucket in the order of the points.
-  void partition(const PointRange& range, int32_t* inverse) {
+  // Sorts the points by bucket, each bucket in the order of the points. Those outside the range
+  // come last, in a bucket of their own.
+  void partition(const PointRange& range) {
     for_chunks([&](int64_t chunk, int64_t begin, int64_t end) {
-      int32_t* count = &next_[chunk * num_buckets_];
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t key = key_of_point(points_, range, grid_, i);
-        keys_[i] = static_cast<int32_t>(key);
-        if (key == kOutside) {
-          inverse[i] = -1;
-        } else {
-          ++count[key >> kBucketBits];
-        }
-      }
+      const auto outside = static_cast<int32_t>(num_buckets_ << kBucketBits);
+      find_keys(points_, range, grid_, begin, end, outside, &keys_[begin]);
+      int32_t* count = &next_[chunk * (num_buckets_ + 1)];
+      for (int64_t i = begin; i < end; ++i) ++count[keys_[i] >> kBucketBits];
     });
     int32_t begin = 0;
-    for (int64_t bucket = 0; bucket < num_buckets_; ++bucket) {
+    for (int64_t bucket = 0; bucket <= num_buckets_; ++bucket) {
       bucket_begin_[bucket] = begin;
       for (int64_t chunk = 0; chunk < num_chunks_; ++chunk) {
-        int32_t& next = next_[chunk * num_buckets_ + bucket];
-        begin += std::exchange(next, begin);
+        begin += std::exchange(next_[chunk * (num_buckets_ + 1) + bucket], begin);
       }
     }
-    bucket_begin_[num_buckets_] = begin;
-    entries_ = std::make_unique_for_overwrite<Entry[]>(begin);
     for_chunks([&](int64_t chunk, int64_t begin, int64_t end) {
-      int32_t* next = &next_[chunk * num_buckets_];
+      int32_t* next = &next_[chunk * (num_buckets_ + 1)];
       for (int64_t i = begin; i < end; ++i) {
-        const int32_t key = keys_[i];
-        if (key == kOutside) continue;
-        entries_[next[key >> kBucketBits]++] = {static_cast<uint16_t>(key & (kBucketCells - 1)),
-                                                static_cast<int32_t>(i)};
+        const auto cell = static_cast<uint16_t>(keys_[i] & (kBucketCells - 1));
+        entries_[next[keys_[i] >> kBucketBits]++] = {cell, static_cast<int32_t>(i)};
       }
     });
   }
@@ -102,7 +119,7 @@ class BucketedBitmap {
         const int32_t first = voxel_begin_[bucket];
         const int32_t* keys = &keys_[bucket_begin_[bucket]];
         for (int32_t v = first; v < voxel_begin_[bucket + 1]; ++v) {
-          grid_.unpack(keys[v - first], voxels.indices + int64_t{v} * 4);
+          grid_.unpack(static_cast<uint32_t>(keys[v - first]), voxels.indices + int64_t{v} * 4);
           voxels.counts[v] = 0;
         }
         for (int32_t e = bucket_begin_[bucket]; e < bucket_begin_[bucket + 1]; ++e) {
@@ -112,6 +129,9 @@ class BucketedBitmap {
         }
       }
     });
+    for (int64_t e = bucket_begin_[num_buckets_]; e < points_.num_points; ++e) {
+      inverse[entries_[e].point] = -1;
+    }
   }
 
  private:
@@ -169,7 +189,7 @@ class BucketedBitmap {
   const VoxelGrid& grid_;
   const int64_t num_buckets_;
   const int64_t num_chunks_;
-  std::vector<int32_t> next_;          // [chunks, buckets]: where a chunk's next entry goes
+  std::vector<int32_t> next_;          // [chunks, buckets + 1]: where a chunk's next entry goes
   std::vector<int32_t> bucket_begin_;  // [buckets + 1]
   std::vector<int32_t> voxel_begin_;   // [buckets + 1]
   std::unique_ptr<int32_t[]> keys_;    // of the points; later of the voxels
@@ -178,11 +198,13 @@ class BucketedBitmap {
 
 int64_t voxelize_by_sort(const PointRows& points, const PointRange& range, const VoxelGrid& grid,
                          int32_t* inverse, const std::function<VoxelRows(int64_t)>& allocate) {
+  constexpr int64_t kOutside = -1;
+  std::vector<int64_t> keys(points.num_points);
+  find_keys(points, range, grid, 0, points.num_points, kOutside, keys.data());
   std::vector<KeyedRow> sorted;
   for (int64_t i = 0; i < points.num_points; ++i) {
-    const int64_t key = key_of_point(points, range, grid, i);
     inverse[i] = -1;
-    if (key != kOutside) sorted.push_back({key, static_cast<int32_t>(i)});
+    if (keys[i] != kOutside) sorted.push_back({keys[i], static_cast<int32_t>(i)});
   }
   sort_by_key(sorted, grid.num_words() * 64);
   int64_t num_voxels = 0;
@@ -214,7 +236,7 @@ int64_t voxelize(const PointRows& points, const PointRange& range, const VoxelGr
     return voxelize_by_sort(points, range, grid, inverse, allocate);
   }
   BucketedBitmap bitmap(points, grid);
-  bitmap.partition(range, inverse);
+  bitmap.partition(range);
   const int64_t num_voxels = bitmap.rank();
   bitmap.emit(allocate(num_voxels), inverse);
   return num_voxels;
