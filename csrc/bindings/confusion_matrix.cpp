@@ -4,6 +4,10 @@
 #include <torch/library.h>
 
 #include "check.h"
+#ifdef ELITE_WITH_CUDA
+#include "cuda.h"
+#include "cuda/confusion_matrix.h"
+#endif
 
 namespace elite_ops {
 namespace {
@@ -34,11 +38,31 @@ at::Tensor confusion_matrix_cpu(const at::Tensor& prediction_, const at::Tensor&
   return matrix;
 }
 
+#ifdef ELITE_WITH_CUDA
+
+at::Tensor confusion_matrix_cuda(const at::Tensor& prediction_, const at::Tensor& target_,
+                                 int64_t num_classes) {
+  check(prediction_, target_, num_classes);
+  const c10::cuda::CUDAGuard guard(prediction_.device());
+  const at::Tensor prediction = prediction_.contiguous(), target = target_.contiguous();
+  at::Tensor matrix = at::zeros({num_classes, num_classes}, prediction.options());
+  C10_CUDA_CHECK(cuda::confusion_matrix(prediction.const_data_ptr<int64_t>(),
+                                        target.const_data_ptr<int64_t>(), prediction.size(0),
+                                        num_classes, matrix.mutable_data_ptr<int64_t>(),
+                                        device_error_flag(), c10::cuda::getCurrentCUDAStream()));
+  return matrix;
+}
+
+#endif
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
   m.def("confusion_matrix(Tensor prediction, Tensor target, int num_classes) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("confusion_matrix", &confusion_matrix_cpu); }
+#ifdef ELITE_WITH_CUDA
+TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) { m.impl("confusion_matrix", &confusion_matrix_cuda); }
+#endif
 
 }  // namespace elite_ops

@@ -3,7 +3,11 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include "check_segments.h"
+#include "segments.h"
+#ifdef ELITE_WITH_CUDA
+#include "cuda.h"
+#include "cuda/majority_vote.h"
+#endif
 
 namespace elite_ops {
 namespace {
@@ -16,7 +20,8 @@ void check(const at::Tensor& labels, const at::Tensor& inverse, const at::Tensor
   check_dtype(kOp, "labels", labels, at::kLong);
   check_segments(kOp, inverse, order, offsets, "labels", labels);
   check_size(kOp, "labels", labels, 0, inverse.size(0));
-  TORCH_CHECK_VALUE(num_classes > 0, kOp, ": `num_classes` must be positive, got ", num_classes);
+  TORCH_CHECK_VALUE(num_classes > 0 && num_classes <= std::numeric_limits<int32_t>::max(), kOp,
+                    ": `num_classes` must be in [1, 2^31), got ", num_classes);
 }
 
 at::Tensor majority_vote_cpu(const at::Tensor& labels_, const at::Tensor& inverse,
@@ -25,8 +30,7 @@ at::Tensor majority_vote_cpu(const at::Tensor& labels_, const at::Tensor& invers
   check(labels_, inverse, order_, offsets_, num_classes);
   const at::Tensor labels = labels_.contiguous();
   const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
-  const Csr segments{offsets.const_data_ptr<int32_t>(), order.const_data_ptr<int32_t>(), nullptr,
-                     offsets.size(0) - 1};
+  const Csr segments = as_csr(order, offsets);
   at::Tensor out = at::empty({segments.rows}, labels.options());
   const int64_t* data = labels.const_data_ptr<int64_t>();
   const int64_t bad = cpu::majority_vote(data, segments, num_classes, ignore_label,
@@ -36,6 +40,25 @@ at::Tensor majority_vote_cpu(const at::Tensor& labels_, const at::Tensor& invers
   return out;
 }
 
+#ifdef ELITE_WITH_CUDA
+
+at::Tensor majority_vote_cuda(const at::Tensor& labels_, const at::Tensor& inverse,
+                              const at::Tensor& order_, const at::Tensor& offsets_,
+                              int64_t num_classes, int64_t ignore_label) {
+  check(labels_, inverse, order_, offsets_, num_classes);
+  const c10::cuda::CUDAGuard guard(labels_.device());
+  const at::Tensor labels = labels_.contiguous();
+  const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
+  const Csr segments = as_csr(order, offsets);
+  at::Tensor out = at::empty({segments.rows}, labels.options());
+  C10_CUDA_CHECK(cuda::majority_vote(labels.const_data_ptr<int64_t>(), segments, num_classes,
+                                     ignore_label, out.mutable_data_ptr<int64_t>(),
+                                     device_error_flag(), c10::cuda::getCurrentCUDAStream()));
+  return out;
+}
+
+#endif
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
@@ -44,5 +67,8 @@ TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
       " int ignore_label) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("majority_vote", &majority_vote_cpu); }
+#ifdef ELITE_WITH_CUDA
+TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) { m.impl("majority_vote", &majority_vote_cuda); }
+#endif
 
 }  // namespace elite_ops

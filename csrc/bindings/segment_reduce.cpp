@@ -6,9 +6,14 @@
 
 #include <tuple>
 
-#include "check_segments.h"
 #include "compute_type.h"
 #include "cpu/csr_reduce.h"
+#include "segments.h"
+#ifdef ELITE_WITH_CUDA
+#include "cuda.h"
+#include "cuda/csr_reduce.h"
+#include "cuda/segment_reduce.h"
+#endif
 
 namespace elite_ops {
 namespace {
@@ -28,11 +33,6 @@ void check_backward(const char* op, const at::Tensor& grad_out, const at::Tensor
   check_size(op, "grad_out", grad_out, 0, num_segments);
   check_dim(op, "inverse", inverse, 1);
   check_dtype(op, "inverse", inverse, at::kInt);
-}
-
-Csr as_csr(const at::Tensor& order, const at::Tensor& offsets) {
-  return {offsets.const_data_ptr<int32_t>(), order.const_data_ptr<int32_t>(), nullptr,
-          offsets.size(0) - 1};
 }
 
 at::Tensor segment_reduce_cpu(const char* op, const at::Tensor& src_, const at::Tensor& inverse,
@@ -106,6 +106,90 @@ at::Tensor segment_max_backward_cpu(const at::Tensor& grad_out_, const at::Tenso
   return grad_src.to(grad_out_.scalar_type());
 }
 
+#ifdef ELITE_WITH_CUDA
+
+at::Tensor segment_reduce_cuda(const char* op, const at::Tensor& src_, const at::Tensor& inverse,
+                               const at::Tensor& order_, const at::Tensor& offsets_, bool mean) {
+  check(op, src_, inverse, order_, offsets_);
+  const c10::cuda::CUDAGuard guard(src_.device());
+  const at::Tensor src = src_.contiguous();
+  const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
+  at::Tensor out = at::empty({offsets.size(0) - 1, src.size(1)}, src.options());
+  AT_DISPATCH_FLOATING_TYPES_AND2(
+      at::kHalf, at::kBFloat16, src.scalar_type(), "segment_reduce", [&] {
+        C10_CUDA_CHECK(
+            cuda::csr_reduce(cuda_data<scalar_t>(src), src.size(1), as_csr(order, offsets), mean,
+                             cuda_mutable_data<scalar_t>(out), c10::cuda::getCurrentCUDAStream()));
+      });
+  return out;
+}
+
+at::Tensor segment_sum_cuda(const at::Tensor& src, const at::Tensor& inverse,
+                            const at::Tensor& order, const at::Tensor& offsets) {
+  return segment_reduce_cuda("segment_sum", src, inverse, order, offsets, false);
+}
+
+at::Tensor segment_mean_cuda(const at::Tensor& src, const at::Tensor& inverse,
+                             const at::Tensor& order, const at::Tensor& offsets) {
+  return segment_reduce_cuda("segment_mean", src, inverse, order, offsets, true);
+}
+
+std::tuple<at::Tensor, at::Tensor> segment_max_cuda(const at::Tensor& src_,
+                                                    const at::Tensor& inverse,
+                                                    const at::Tensor& order_,
+                                                    const at::Tensor& offsets_) {
+  check("segment_max", src_, inverse, order_, offsets_);
+  const c10::cuda::CUDAGuard guard(src_.device());
+  const at::Tensor src = src_.contiguous();
+  const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
+  at::Tensor out = at::empty({offsets.size(0) - 1, src.size(1)}, src.options());
+  at::Tensor argmax = at::empty(out.sizes(), order.options());
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, src.scalar_type(), "segment_max", [&] {
+    C10_CUDA_CHECK(cuda::segment_max(cuda_data<scalar_t>(src), src.size(1), as_csr(order, offsets),
+                                     cuda_mutable_data<scalar_t>(out),
+                                     argmax.mutable_data_ptr<int32_t>(),
+                                     c10::cuda::getCurrentCUDAStream()));
+  });
+  return {out, argmax};
+}
+
+at::Tensor segment_mean_backward_cuda(const at::Tensor& grad_out_, const at::Tensor& inverse_,
+                                      const at::Tensor& order, const at::Tensor& offsets_) {
+  constexpr const char* op = "segment_mean_backward";
+  check_backward(op, grad_out_, inverse_, offsets_.size(0) - 1);
+  check_segments(op, inverse_, order, offsets_, "grad_out", grad_out_);
+  const c10::cuda::CUDAGuard guard(grad_out_.device());
+  const at::Tensor grad_out = grad_out_.contiguous();
+  const at::Tensor inverse = inverse_.contiguous(), offsets = offsets_.contiguous();
+  at::Tensor grad_src = at::empty({inverse.size(0), grad_out.size(1)}, grad_out.options());
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, grad_out.scalar_type(), op, [&] {
+    C10_CUDA_CHECK(cuda::segment_mean_backward(
+        cuda_data<scalar_t>(grad_out), inverse.const_data_ptr<int32_t>(),
+        offsets.const_data_ptr<int32_t>(), inverse.size(0), offsets.size(0) - 1, grad_out.size(1),
+        cuda_mutable_data<scalar_t>(grad_src), c10::cuda::getCurrentCUDAStream()));
+  });
+  return grad_src;
+}
+
+at::Tensor segment_max_backward_cuda(const at::Tensor& grad_out_, const at::Tensor& argmax_,
+                                     const at::Tensor& inverse_) {
+  constexpr const char* op = "segment_max_backward";
+  check_backward(op, grad_out_, inverse_, argmax_.size(0));
+  const c10::cuda::CUDAGuard guard(grad_out_.device());
+  const at::Tensor grad_out = grad_out_.contiguous();
+  const at::Tensor inverse = inverse_.contiguous(), argmax = argmax_.contiguous();
+  at::Tensor grad_src = at::empty({inverse.size(0), grad_out.size(1)}, grad_out.options());
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, grad_out.scalar_type(), op, [&] {
+    C10_CUDA_CHECK(cuda::segment_max_backward(
+        cuda_data<scalar_t>(grad_out), argmax.const_data_ptr<int32_t>(),
+        inverse.const_data_ptr<int32_t>(), inverse.size(0), argmax.size(0), grad_out.size(1),
+        cuda_mutable_data<scalar_t>(grad_src), c10::cuda::getCurrentCUDAStream()));
+  });
+  return grad_src;
+}
+
+#endif
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
@@ -126,5 +210,14 @@ TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
   m.impl("segment_mean_backward", &segment_mean_backward_cpu);
   m.impl("segment_max_backward", &segment_max_backward_cpu);
 }
+#ifdef ELITE_WITH_CUDA
+TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) {
+  m.impl("segment_sum", &segment_sum_cuda);
+  m.impl("segment_mean", &segment_mean_cuda);
+  m.impl("segment_max", &segment_max_cuda);
+  m.impl("segment_mean_backward", &segment_mean_backward_cuda);
+  m.impl("segment_max_backward", &segment_max_backward_cuda);
+}
+#endif
 
 }  // namespace elite_ops

@@ -7,6 +7,10 @@
 #include <tuple>
 
 #include "check.h"
+#ifdef ELITE_WITH_CUDA
+#include "cuda.h"
+#include "cuda/segments.h"
+#endif
 
 namespace elite_ops {
 namespace {
@@ -36,11 +40,35 @@ std::tuple<at::Tensor, at::Tensor> build_segments_cpu(const at::Tensor& inverse_
   return {order, offsets};
 }
 
+#ifdef ELITE_WITH_CUDA
+
+std::tuple<at::Tensor, at::Tensor> build_segments_cuda(const at::Tensor& inverse_,
+                                                       int64_t num_segments) {
+  check(inverse_, num_segments);
+  const c10::cuda::CUDAGuard guard(inverse_.device());
+  const at::Tensor inverse = inverse_.contiguous();
+  at::Tensor order = at::empty_like(inverse);
+  at::Tensor offsets = at::empty({num_segments + 1}, inverse.options());
+  const size_t bytes = cuda::build_segments_workspace_bytes(inverse.size(0));
+  at::Tensor workspace =
+      at::empty({static_cast<int64_t>(bytes)}, inverse.options().dtype(at::kByte));
+  C10_CUDA_CHECK(cuda::build_segments(
+      inverse.const_data_ptr<int32_t>(), inverse.size(0), num_segments,
+      workspace.mutable_data_ptr<uint8_t>(), order.mutable_data_ptr<int32_t>(),
+      offsets.mutable_data_ptr<int32_t>(), device_error_flag(), c10::cuda::getCurrentCUDAStream()));
+  return {order, offsets};
+}
+
+#endif
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
   m.def("build_segments(Tensor inverse, SymInt num_segments) -> (Tensor order, Tensor offsets)");
 }
 TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("build_segments", &build_segments_cpu); }
+#ifdef ELITE_WITH_CUDA
+TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) { m.impl("build_segments", &build_segments_cuda); }
+#endif
 
 }  // namespace elite_ops

@@ -6,9 +6,14 @@
 
 #include <tuple>
 
-#include "check_segments.h"
 #include "compute_type.h"
 #include "cpu/csr_reduce.h"
+#include "segments.h"
+#ifdef ELITE_WITH_CUDA
+#include "cuda.h"
+#include "cuda/csr_reduce.h"
+#include "cuda/transition.h"
+#endif
 
 namespace elite_ops {
 namespace {
@@ -63,6 +68,11 @@ PointVoxels point_voxels(const at::Tensor& inverse, const at::Tensor& order,
   return {inverse.const_data_ptr<int32_t>(), order.const_data_ptr<int32_t>(), offsets.size(0) - 1};
 }
 
+Csr weighted_csr(const at::Tensor& offsets, const at::Tensor& columns, const at::Tensor& weights) {
+  return {offsets.const_data_ptr<int32_t>(), columns.const_data_ptr<int32_t>(),
+          weights.const_data_ptr<float>(), offsets.size(0) - 1};
+}
+
 CsrPair build_transition_cpu(const at::Tensor& fine_inverse_, const at::Tensor& fine_order_,
                              const at::Tensor& fine_offsets, const at::Tensor& coarse_inverse_,
                              const at::Tensor& coarse_order_, const at::Tensor& coarse_offsets) {
@@ -87,8 +97,7 @@ at::Tensor transition_cpu(const at::Tensor& features_, const at::Tensor& offsets
   const at::Tensor features = as_computed(features_);
   const at::Tensor offsets = offsets_.contiguous(), columns = columns_.contiguous();
   const at::Tensor weights = weights_.contiguous();
-  const Csr csr{offsets.const_data_ptr<int32_t>(), columns.const_data_ptr<int32_t>(),
-                weights.const_data_ptr<float>(), offsets.size(0) - 1};
+  const Csr csr = weighted_csr(offsets, columns, weights);
   at::Tensor out = at::empty({csr.rows, features.size(1)}, features.options());
   AT_DISPATCH_FLOATING_TYPES(features.scalar_type(), "transition", [&] {
     cpu::csr_reduce(features.const_data_ptr<scalar_t>(), features.size(1), csr, false,
@@ -96,6 +105,53 @@ at::Tensor transition_cpu(const at::Tensor& features_, const at::Tensor& offsets
   });
   return out.to(features_.scalar_type());
 }
+
+#ifdef ELITE_WITH_CUDA
+
+CsrPair build_transition_cuda(const at::Tensor& fine_inverse_, const at::Tensor& fine_order_,
+                              const at::Tensor& fine_offsets, const at::Tensor& coarse_inverse_,
+                              const at::Tensor& coarse_order_, const at::Tensor& coarse_offsets) {
+  check_build(fine_inverse_, fine_order_, fine_offsets, coarse_inverse_, coarse_order_,
+              coarse_offsets);
+  const c10::cuda::CUDAGuard guard(fine_inverse_.device());
+  const at::Tensor fine_inverse = fine_inverse_.contiguous(), fine_order = fine_order_.contiguous();
+  const at::Tensor coarse_inverse = coarse_inverse_.contiguous();
+  const at::Tensor coarse_order = coarse_order_.contiguous();
+  CsrPair pair = allocate(fine_inverse, fine_offsets, coarse_offsets);
+  auto& [offsets, columns, weights, t_offsets, t_columns, t_weights] = pair;
+  const PointVoxels fine = point_voxels(fine_inverse, fine_order, fine_offsets);
+  const PointVoxels coarse = point_voxels(coarse_inverse, coarse_order, coarse_offsets);
+  const int64_t num_points = fine_inverse.size(0);
+  const size_t bytes =
+      cuda::build_transition_workspace_bytes(num_points, fine.num_voxels, coarse.num_voxels);
+  at::Tensor workspace =
+      at::empty({static_cast<int64_t>(bytes)}, fine_inverse.options().dtype(at::kByte));
+  C10_CUDA_CHECK(cuda::build_transition(
+      fine, coarse, num_points, workspace.mutable_data_ptr<uint8_t>(),
+      output(offsets, columns, weights), output(t_offsets, t_columns, t_weights),
+      c10::cuda::getCurrentCUDAStream()));
+  return pair;
+}
+
+at::Tensor transition_cuda(const at::Tensor& features_, const at::Tensor& offsets_,
+                           const at::Tensor& columns_, const at::Tensor& weights_,
+                           const at::Tensor& t_offsets, const at::Tensor&, const at::Tensor&) {
+  check_apply(features_, offsets_, columns_, weights_, t_offsets);
+  const c10::cuda::CUDAGuard guard(features_.device());
+  const at::Tensor features = features_.contiguous(), offsets = offsets_.contiguous();
+  const at::Tensor columns = columns_.contiguous(), weights = weights_.contiguous();
+  const Csr csr = weighted_csr(offsets, columns, weights);
+  at::Tensor out = at::empty({csr.rows, features.size(1)}, features.options());
+  AT_DISPATCH_FLOATING_TYPES_AND2(
+      at::kHalf, at::kBFloat16, features.scalar_type(), "transition", [&] {
+        C10_CUDA_CHECK(cuda::csr_reduce(cuda_data<scalar_t>(features), features.size(1), csr, false,
+                                        cuda_mutable_data<scalar_t>(out),
+                                        c10::cuda::getCurrentCUDAStream()));
+      });
+  return out;
+}
+
+#endif
 
 }  // namespace
 
@@ -114,5 +170,11 @@ TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
   m.impl("build_transition", &build_transition_cpu);
   m.impl("transition", &transition_cpu);
 }
+#ifdef ELITE_WITH_CUDA
+TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) {
+  m.impl("build_transition", &build_transition_cuda);
+  m.impl("transition", &transition_cuda);
+}
+#endif
 
 }  // namespace elite_ops

@@ -4,8 +4,12 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
-#include "check_segments.h"
 #include "compute_type.h"
+#include "segments.h"
+#ifdef ELITE_WITH_CUDA
+#include "cuda.h"
+#include "cuda/voxel_to_point.h"
+#endif
 
 namespace elite_ops {
 namespace {
@@ -34,11 +38,33 @@ at::Tensor voxel_to_point_cpu(const at::Tensor& features_, const at::Tensor& inv
   return out.to(features_.scalar_type());
 }
 
+#ifdef ELITE_WITH_CUDA
+
+at::Tensor voxel_to_point_cuda(const at::Tensor& features_, const at::Tensor& inverse_,
+                               const at::Tensor& order, const at::Tensor& offsets) {
+  check(features_, inverse_, order, offsets);
+  const c10::cuda::CUDAGuard guard(features_.device());
+  const at::Tensor features = features_.contiguous(), inverse = inverse_.contiguous();
+  at::Tensor out = at::empty({inverse.size(0), features.size(1)}, features.options());
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, features.scalar_type(), kOp, [&] {
+    C10_CUDA_CHECK(
+        cuda::voxel_to_point(cuda_data<scalar_t>(features), inverse.const_data_ptr<int32_t>(),
+                             inverse.size(0), features.size(0), features.size(1),
+                             cuda_mutable_data<scalar_t>(out), c10::cuda::getCurrentCUDAStream()));
+  });
+  return out;
+}
+
+#endif
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
   m.def("voxel_to_point(Tensor features, Tensor inverse, Tensor order, Tensor offsets) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("voxel_to_point", &voxel_to_point_cpu); }
+#ifdef ELITE_WITH_CUDA
+TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) { m.impl("voxel_to_point", &voxel_to_point_cuda); }
+#endif
 
 }  // namespace elite_ops

@@ -1,7 +1,8 @@
-// Checks of the three tensors of a `Segments`, shared by the ops that take one.
+// The three tensors of a `Segments`: their checks, and how the kernels get them.
 #pragma once
 
 #include "check.h"
+#include "common/csr.h"
 
 namespace elite_ops {
 
@@ -20,6 +21,12 @@ inline void check_segments(const char* op, const at::Tensor& inverse, const at::
   check_size(op, "segments.order", order, 0, inverse.size(0));
   TORCH_CHECK_VALUE(offsets.size(0) > 0, op, ": `segments.offsets` must have num_segments + 1 ",
                     "entries, got none");
+}
+
+// The segments as rows, and their points as entries.
+inline Csr as_csr(const at::Tensor& order, const at::Tensor& offsets) {
+  return {offsets.const_data_ptr<int32_t>(), order.const_data_ptr<int32_t>(), nullptr,
+          offsets.size(0) - 1};
 }
 
 }  // namespace elite_ops

@@ -1,0 +1,129 @@
+#include "cuda/accumulate.cuh"
+#include "cuda/csr_reduce.h"
+#include "cuda/packed.cuh"
+#include "cuda/row_groups.cuh"
+
+namespace elite_ops::cuda {
+namespace {
+
+// A longer row is shared out among the groups of its block.
+constexpr int32_t kShortRow = 128;
+
+// The sum of one pack of channels over some entries of a row.
+template <typename scalar_t, int width>
+struct Sum {
+  accumulate_t<scalar_t> values[width];
+
+  template <bool weighted>
+  __device__ __forceinline__ void add_entries(const scalar_t* __restrict__ src, int64_t channels,
+                                              int64_t channel, const Csr& csr, int32_t begin,
+                                              int32_t end, int step) {
+    using accumulate = accumulate_t<scalar_t>;
+    // Unrolled, so that several rows are on their way at once.
+#pragma unroll 4
+    for (int32_t e = begin; e < end; e += step) {
+      const int64_t row = csr.columns[e];
+      const auto pack =
+          *reinterpret_cast<const Packed<scalar_t, width>*>(src + row * channels + channel);
+      const auto weight = weighted ? static_cast<accumulate>(csr.weights[e]) : accumulate(1);
+      for (int i = 0; i < width; ++i) {
+        const auto value = static_cast<accumulate>(pack.values[i]);
+        values[i] += weighted ? weight * value : value;
+      }
+    }
+  }
+
+  __device__ __forceinline__ void add(const Sum& other) {
+    for (int i = 0; i < width; ++i) values[i] += other.values[i];
+  }
+
+  __device__ __forceinline__ void store(int32_t entries, bool mean, scalar_t* out) const {
+    using accumulate = accumulate_t<scalar_t>;
+    Packed<scalar_t, width> pack;
+    for (int i = 0; i < width; ++i) {
+      const bool divides = mean && entries > 1;
+      pack.values[i] =
+          static_cast<scalar_t>(divides ? values[i] / static_cast<accumulate>(entries) : values[i]);
+    }
+    *reinterpret_cast<Packed<scalar_t, width>*>(out) = pack;
+  }
+};
+
+// One row by the whole block: each group adds up every groups-th entry, and the first group adds up
+// the groups.
+template <typename scalar_t, int width, bool weighted>
+__device__ void reduce_long_row(const scalar_t* __restrict__ src, int64_t channels, const Csr& csr,
+                                int64_t row, bool mean, int lanes, const RowGroup& place,
+                                scalar_t* __restrict__ out) {
+  __shared__ Sum<scalar_t, width> sums[kThreadsPerBlock];
+  const int32_t begin = csr.offsets[row], end = csr.offsets[row + 1];
+  for (int64_t base = 0; base < channels; base += int64_t{lanes} * width) {
+    const int64_t channel = base + place.lane * width;
+    Sum<scalar_t, width> sum{};
+    if (channel < channels) {
+      sum.template add_entries<weighted>(src, channels, channel, csr, begin + place.group, end,
+                                         place.groups);
+    }
+    sums[threadIdx.x] = sum;
+    __syncthreads();
+    if (place.group == 0 && channel < channels) {
+      for (int g = 1; g < place.groups; ++g) sum.add(sums[g * lanes + place.lane]);
+      sum.store(end - begin, mean, out + row * channels + channel);
+    }
+    __syncthreads();
+  }
+}
+
+template <typename scalar_t, int width, bool weighted>
+__global__ void csr_reduce_kernel(const scalar_t* __restrict__ src, int64_t channels, Csr csr,
+                                  bool mean, int lanes, scalar_t* __restrict__ out) {
+  const RowGroup place(lanes);
+  const auto length = [&](int64_t row) { return csr.offsets[row + 1] - csr.offsets[row]; };
+  const int64_t row = place.row();
+  const bool is_long = row < csr.rows && length(row) > kShortRow;
+  if (row < csr.rows && !is_long) {
+    for (int64_t channel = place.lane * width; channel < channels; channel += lanes * width) {
+      Sum<scalar_t, width> sum{};
+      sum.template add_entries<weighted>(src, channels, channel, csr, csr.offsets[row],
+                                         csr.offsets[row + 1], 1);
+      sum.store(length(row), mean, out + row * channels + channel);
+    }
+  }
+  if (!__syncthreads_or(is_long)) return;
+  const int64_t last_row = min(place.first_row + place.groups, csr.rows);
+  for (int64_t r = place.first_row; r < last_row; ++r) {
+    if (length(r) > kShortRow) {
+      reduce_long_row<scalar_t, width, weighted>(src, channels, csr, r, mean, lanes, place, out);
+    }
+  }
+}
+
+template <typename scalar_t, int width>
+cudaError_t launch(const scalar_t* src, int64_t channels, const Csr& csr, bool mean, scalar_t* out,
+                   cudaStream_t stream) {
+  const int lanes = lanes_for(channels / width);
+  const cudaLaunchConfig_t config = one_group_per(csr.rows, lanes, stream);
+  const auto kernel = csr.weights != nullptr ? csr_reduce_kernel<scalar_t, width, true>
+                                             : csr_reduce_kernel<scalar_t, width, false>;
+  return cudaLaunchKernelEx(&config, kernel, src, channels, csr, mean, lanes, out);
+}
+
+}  // namespace
+
+template <typename scalar_t>
+cudaError_t csr_reduce(const scalar_t* src, int64_t channels, const Csr& csr, bool mean,
+                       scalar_t* out, cudaStream_t stream) {
+  if (csr.rows == 0 || channels == 0) return cudaSuccess;
+  const bool wide = fits_widest(src, channels) && fits_widest(out, channels);
+  const auto reduce = wide ? launch<scalar_t, kWidest<scalar_t>> : launch<scalar_t, 1>;
+  return reduce(src, channels, csr, mean, out, stream);
+}
+
+#define INSTANTIATE(T) \
+  template cudaError_t csr_reduce<T>(const T*, int64_t, const Csr&, bool, T*, cudaStream_t);
+INSTANTIATE(float)
+INSTANTIATE(double)
+INSTANTIATE(__half)
+INSTANTIATE(__nv_bfloat16)
+
+}  // namespace elite_ops::cuda

@@ -1,0 +1,21 @@
+// Sums of rows of a dense matrix, chosen and weighted by a CSR list (csrc/cpu/csr_reduce.h), on
+// CUDA.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstdint>
+
+#include "common/csr.h"
+
+namespace elite_ops::cuda {
+
+// out[v] = the sum over the entries e of row v of weights[e] * src[columns[e]], in an order that
+// depends on the row alone; divided by their number if `mean`. A row without entries becomes 0.
+// A row of up to 128 entries is added up by one group of threads, a longer one by a whole block, so
+// a row that holds everything costs as much as its entries, one block at a time.
+template <typename scalar_t>
+cudaError_t csr_reduce(const scalar_t* src, int64_t channels, const Csr& csr, bool mean,
+                       scalar_t* out, cudaStream_t stream);
+
+}  // namespace elite_ops::cuda
