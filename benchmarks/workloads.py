@@ -24,3 +24,17 @@ def scan() -> tuple[str, torch.Tensor]:
         raise FileNotFoundError(f"no scan at {REAL_SCAN}")
     points = np.fromfile(REAL_SCAN, dtype="<f4").reshape(-1, 4)
     return "real scan (SemanticKITTI 00/000000)", torch.from_numpy(points)
+
+
+@cache
+def scan_voxels(voxel_size: float) -> tuple[str, torch.Tensor, int]:
+    """A name, the voxel of each point of the scan (int32 [N], -1 outside), the number of voxels."""
+    name, points = scan()
+    bounds = torch.tensor(POINT_CLOUD_RANGE)
+    xyz = points[:, :3]
+    is_inside = ((xyz > bounds[:3]) & (xyz < bounds[3:])).all(1)
+    cells = torch.floor((xyz[is_inside] - bounds[:3]) / voxel_size).int()
+    voxels, rows = torch.unique(cells, dim=0, return_inverse=True)
+    inverse = torch.full((len(points),), -1, dtype=torch.int32)
+    inverse[is_inside] = rows.int()
+    return f"{name}, voxels of {voxel_size} m", inverse, len(voxels)

@@ -35,8 +35,7 @@ __device__ uint64_t count_votes(const int64_t* __restrict__ labels,
   for (int c = lane; c < num_counted; c += kWarpSize) {
     if (votes[c] > 0) best = max(best, candidate(votes[c], first_class + c));
   }
-  __syncwarp();
-  return best;
+  return best;  // no barrier before the next call: a lane reads and clears the same counters
 }
 
 __global__ void majority_vote_kernel(const int64_t* __restrict__ labels, Csr segments,

@@ -80,7 +80,9 @@ def test_rejects_wrong_arguments() -> None:
         majority_vote(labels[None], segments, 4)
     with pytest.raises(ValueError, match=r"majority_vote: `labels` must have size 5"):
         majority_vote(labels[1:], segments, 4)
-    with pytest.raises(ValueError, match=r"majority_vote: `num_classes` must be in \[1, 2\^31\), got 0"):
+    with pytest.raises(
+        ValueError, match=r"majority_vote: `num_classes` must be in \[1, 2\^31\), got 0"
+    ):
         majority_vote(labels, segments, 0)
 
 
