@@ -35,8 +35,18 @@ setup build: $(VENV)/.built
 test: setup
 	$(BIN)/python -m pytest tests
 
+demo: setup
+	$(BIN)/elite demo
+
 bench: setup
 	$(BIN)/python -m pytest benchmarks --benchmark-only
+
+# The same tests under each of the sanitizer's tools: what the emulation can't show.
+gpu-check: setup
+	$(BIN)/python -m pytest tests -m gpu
+	for tool in memcheck racecheck synccheck initcheck; do \
+	  compute-sanitizer --tool $$tool --error-exitcode 1 \
+	    $(BIN)/python -m pytest tests/ops -m gpu -k "not real_scan" || exit 1; done
 
 FORMATTED = $(wildcard csrc/*/* benchmarks/*.cpp tests/csrc/*.cpp tests/csrc/*.cu tests/csrc/*.h \
   $(addprefix tests/csrc/emulation/,*.h emulator/* cub/device/*))

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from elite.data.street import Street
+
 DATA = Path(os.environ.get("ELITE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 REAL_SCAN = DATA / "semantickitti/sequences/00/velodyne/000000.bin"
 
@@ -21,7 +23,7 @@ SCALES = (1, 2, 4, 8, 16)
 def scan() -> tuple[str, torch.Tensor]:
     """A name and one scan: float32 [N, 4], x y z remission."""
     if not REAL_SCAN.exists():
-        raise FileNotFoundError(f"no scan at {REAL_SCAN}")
+        return "synthetic street (no real scan at hand)", torch.from_numpy(Street(0).frame(0).points)
     points = np.fromfile(REAL_SCAN, dtype="<f4").reshape(-1, 4)
     return "real scan (SemanticKITTI 00/000000)", torch.from_numpy(points)
 
