@@ -23,7 +23,7 @@ SCALES = (1, 2, 4, 8, 16)
 def scan() -> tuple[str, torch.Tensor]:
     """A name and one scan: float32 [N, 4], x y z remission."""
     if not REAL_SCAN.exists():
-        return "synthetic street (no real scan at hand)", torch.from_numpy(Street(0).frame(0).points)
+        return "synthetic street (no real scan)", torch.from_numpy(Street(0).frame(0).points)
     points = np.fromfile(REAL_SCAN, dtype="<f4").reshape(-1, 4)
     return "real scan (SemanticKITTI 00/000000)", torch.from_numpy(points)
 
