@@ -15,7 +15,7 @@ namespace {
 
 constexpr int kColumns = 64;   // output channels of a block
 constexpr int kSlabRows = 16;  // rows of a warp
-constexpr int kStages = 3;     // chunks in flight or in use: two blocks fit on an SM
+constexpr int kStages = 3;     // chunks in flight or in use
 constexpr int kOffsets = 32;   // offsets whose rows are in shared memory at a time
 constexpr int kTilesPerSlab = kColumns / 8;
 
@@ -26,6 +26,7 @@ struct Config {
   static constexpr int kSlabs = kSlabs_;
   static constexpr int kRows = kSlabs * kSlabRows;
   static constexpr int kThreads = kSlabs * 32;
+  static constexpr int kBlocksPerSm = kSlabs == 4 ? 3 : 2;  // what shared memory allows on sm_90
   static constexpr int kPerVector = 16 / sizeof(T);  // elements of a 16-byte vector
   static constexpr int kChunk = kChunkBytes / sizeof(T);
   static constexpr int kVectorsA = kChunkBytes / 16;
@@ -147,7 +148,7 @@ __device__ __forceinline__ void multiply_pair(const typename C::T* b, int part, 
 template <typename C>
 __device__ __forceinline__ void multiply(const typename C::Shared& shared, int stage, int warp,
                                          int lane, float (&sums)[kTilesPerSlab][4]) {
-#pragma unroll
+#pragma unroll 2
   for (int part = 0; part < C::kVectorsA / 2; ++part) {
     const int row = warp * kSlabRows + lane % 16, vector = part * 2 + lane / 16;
     uint32_t a[4];
@@ -189,7 +190,7 @@ __device__ __forceinline__ void store(const Arguments<typename C::T>& args, int6
 }
 
 template <typename C>
-__global__ void __launch_bounds__(C::kThreads, 2)
+__global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
     forward_kernel(const Arguments<typename C::T> args) {
   auto& shared = *dynamic_shared<typename C::Shared>();
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
