@@ -227,7 +227,8 @@ at::Tensor sparse_conv_backward_weight_cuda(const at::Tensor& features, const at
     auto workspace = at::empty({static_cast<int64_t>(bytes)}, f.options().dtype(at::kByte));
     C10_CUDA_CHECK(cuda::sparse_conv_backward_weight<T>(
         shape, cuda_data<scalar_t>(f), cuda_data<scalar_t>(g), n.const_data_ptr<int32_t>(),
-        workspace.mutable_data_ptr(), cuda_mutable_data<scalar_t>(grad_weight), device_error_flag(),
+        workspace.mutable_data_ptr(), at::globalContext().allowTF32CuBLAS(),
+        cuda_mutable_data<scalar_t>(grad_weight), device_error_flag(),
         c10::cuda::getCurrentCUDAStream()));
   });
   return grad_weight;

@@ -11,8 +11,7 @@ cudaError_t sparse_conv(const SparseConvShape& shape, const T* features, const T
                         T* out, int32_t* error_flag, cudaStream_t stream) {
   if (shape.num_out == 0 || shape.c_out == 0) return cudaSuccess;
   if constexpr (!std::is_same_v<T, double>) {
-    const bool may_round = !std::is_same_v<T, float> || allow_tf32;
-    if (may_round && tensor_core::supports(shape, features, weight)) {
+    if (tensor_core::supports(shape, allow_tf32, features, weight)) {
       return tensor_core::forward(shape, features, weight, neighbors, epilogue, out, error_flag,
                                   stream);
     }

@@ -37,7 +37,7 @@ cudaError_t sparse_conv_backward_weight(const SparseConvShape& shape,
                                         const T* features,         // [num_in, c_in]
                                         const T* grad_out,         // [num_out, c_out]
                                         const int32_t* neighbors,  // [num_offsets, num_out]
-                                        void* workspace,
+                                        void* workspace, bool allow_tf32,
                                         T* grad_weight,  // [num_offsets, c_in, c_out]
                                         int32_t* error_flag, cudaStream_t stream);
 

@@ -8,16 +8,13 @@
 #include "mma.cuh"
 #include "sparse_conv_mma.cuh"
 #include "sparse_conv_rows.cuh"
-#include "swizzle.cuh"
+#include "sparse_conv_tile.cuh"
 
 namespace elite_ops::cuda::tensor_core {
 namespace {
 
-constexpr int kColumns = 64;   // output channels of a block
-constexpr int kSlabRows = 16;  // rows of a warp
-constexpr int kStages = 3;     // chunks in flight or in use
-constexpr int kOffsets = 32;   // offsets whose rows are in shared memory at a time
-constexpr int kTilesPerSlab = kColumns / 8;
+constexpr int kStages = 3;    // chunks in flight or in use
+constexpr int kOffsets = 32;  // offsets whose rows are in shared memory at a time
 
 // kChunkBytes: the part of a row of features that one stage holds.
 template <typename Element, int kSlabs_, int kChunkBytes>
@@ -27,10 +24,8 @@ struct Config {
   static constexpr int kRows = kSlabs * kSlabRows;
   static constexpr int kThreads = kSlabs * 32;
   static constexpr int kBlocksPerSm = kSlabs == 4 ? 3 : 2;  // what shared memory allows on sm_90
-  static constexpr int kPerVector = 16 / sizeof(T);  // elements of a 16-byte vector
   static constexpr int kChunk = kChunkBytes / sizeof(T);
   static constexpr int kVectorsA = kChunkBytes / 16;
-  static constexpr int kVectorsB = kColumns / kPerVector;
 
   struct Shared {
     T a[kStages][kRows * kChunk];
@@ -95,6 +90,7 @@ __device__ __forceinline__ void load(const Arguments<typename C::T>& args,
                                      typename C::Shared& shared, int stage, const Step& step,
                                      int64_t first_offset, int64_t first_column,
                                      uint32_t slab_mask) {
+  using T = typename C::T;
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
   const int offset = step.offset();
   const int64_t first_channel = int64_t{step.chunk} * C::kChunk;
@@ -103,44 +99,21 @@ __device__ __forceinline__ void load(const Arguments<typename C::T>& args,
     for (int e = lane; e < kSlabRows * C::kVectorsA; e += 32) {
       const int row = warp * kSlabRows + e / C::kVectorsA, vector = e % C::kVectorsA;
       const int32_t from = shared.rows[offset][row];
-      cp_async_16(&shared.a[stage][swizzled<C::kVectorsA>(row, vector) * C::kPerVector],
+      cp_async_16(&shared.a[stage][swizzled<C::kVectorsA>(row, vector) * kPerVector<T>],
                   args.features + (from < 0 ? 0 : from) * args.shape.c_in + first_channel +
-                      vector * C::kPerVector,
+                      vector * kPerVector<T>,
                   from >= 0);
     }
   }
   const auto* weight =
       args.weight + ((first_offset + offset) * args.shape.c_in + first_channel) * args.shape.c_out;
 #pragma unroll
-  for (int e = thread; e < C::kChunk * C::kVectorsB; e += C::kThreads) {
-    const int row = e / C::kVectorsB, vector = e % C::kVectorsB;
-    const int64_t column = first_column + vector * C::kPerVector;
+  for (int e = thread; e < C::kChunk * kVectors<T>; e += C::kThreads) {
+    const int row = e / kVectors<T>, vector = e % kVectors<T>;
+    const int64_t column = first_column + vector * kPerVector<T>;
     const bool exists = column < args.shape.c_out;
-    cp_async_16(&shared.b[stage][swizzled<C::kVectorsB>(row, vector) * C::kPerVector],
+    cp_async_16(&shared.b[stage][element<T>(row, vector * kPerVector<T>)],
                 weight + row * args.shape.c_out + (exists ? column : 0), exists);
-  }
-}
-
-// sums += a * b over 32 bytes of the chunk, for a slab and a pair of 8-column tiles.
-template <typename C>
-__device__ __forceinline__ void multiply_pair(const typename C::T* b, int part, int pair, int lane,
-                                              const uint32_t (&a)[4], float (&left)[4],
-                                              float (&right)[4]) {
-  using T = typename C::T;
-  if constexpr (sizeof(T) == 2) {
-    const int row = part * 16 + lane % 16, vector = pair * 2 + lane / 16;
-    uint32_t r[4];
-    ldmatrix_x4_trans(r, &b[swizzled<C::kVectorsB>(row, vector) * C::kPerVector]);
-    mma_m16n8k16<T>(left, a, {r[0], r[1]});
-    mma_m16n8k16<T>(right, a, {r[2], r[3]});
-  } else {
-    const auto word = [&](int tile, int half) {
-      const int row = part * 8 + lane % 4 + half * 4, column = lane / 4;
-      const int vector = swizzled<C::kVectorsB>(row, tile * 2 + column / 4);
-      return to_tf32(b[vector * C::kPerVector + column % 4]);
-    };
-    mma_m16n8k8(left, a, {word(pair * 2, 0), word(pair * 2, 1)});
-    mma_m16n8k8(right, a, {word(pair * 2 + 1, 0), word(pair * 2 + 1, 1)});
   }
 }
 
@@ -148,19 +121,17 @@ __device__ __forceinline__ void multiply_pair(const typename C::T* b, int part, 
 template <typename C>
 __device__ __forceinline__ void multiply(const typename C::Shared& shared, int stage, int warp,
                                          int lane, float (&sums)[kTilesPerSlab][4]) {
+  using T = typename C::T;
 #pragma unroll 2
   for (int part = 0; part < C::kVectorsA / 2; ++part) {
     const int row = warp * kSlabRows + lane % 16, vector = part * 2 + lane / 16;
     uint32_t a[4];
-    ldmatrix_x4(a, &shared.a[stage][swizzled<C::kVectorsA>(row, vector) * C::kPerVector]);
-    if constexpr (sizeof(typename C::T) == 4) {
+    ldmatrix_x4(a, &shared.a[stage][swizzled<C::kVectorsA>(row, vector) * kPerVector<T>]);
+    if constexpr (sizeof(T) == 4) {
 #pragma unroll
       for (uint32_t& word : a) word = to_tf32(__uint_as_float(word));
     }
-#pragma unroll
-    for (int pair = 0; pair < kTilesPerSlab / 2; ++pair) {
-      multiply_pair<C>(shared.b[stage], part, pair, lane, a, sums[pair * 2], sums[pair * 2 + 1]);
-    }
+    multiply_part<T>(a, shared.b[stage], part, lane, sums);
   }
 }
 
@@ -251,17 +222,7 @@ cudaError_t launch_for_chunk(const Arguments<T>& args, cudaStream_t stream) {
   return launch<Config<T, kSlabs, 32>>(args, stream);
 }
 
-bool starts_on_vector(const void* pointer) {
-  return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
-}
-
 }  // namespace
-
-template <typename T>
-bool supports(const SparseConvShape& shape, const T* features, const T* weight) {
-  return shape.c_in % 16 == 0 && shape.c_out % 16 == 0 && starts_on_vector(features) &&
-         starts_on_vector(weight);
-}
 
 template <typename T>
 cudaError_t forward(const SparseConvShape& shape, const T* features, const T* weight,
@@ -277,7 +238,6 @@ cudaError_t forward(const SparseConvShape& shape, const T* features, const T* we
 }
 
 #define INSTANTIATE(T)                                                                        \
-  template bool supports<T>(const SparseConvShape&, const T*, const T*);                      \
   template cudaError_t forward<T>(const SparseConvShape&, const T*, const T*, const int32_t*, \
                                   const SparseConvEpilogue<T, float>&, T*, int32_t*, cudaStream_t)
 INSTANTIATE(float);

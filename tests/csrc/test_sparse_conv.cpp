@@ -89,7 +89,8 @@ void check_forward(SparseConvShape shape, float density, bool fused, bool tf32 =
 }
 
 template <typename T>
-void check_backward_weight(SparseConvShape shape, float density, bool repeats = false) {
+void check_backward_weight(SparseConvShape shape, float density, bool repeats = false,
+                           bool tf32 = false) {
   harness::Random random(shape.num_out * 100 + shape.c_out);
   const Table table = random_table(random, shape, density);
   const DeviceArray<T> features(random.uniform_vector<T>(shape.num_in * shape.c_in, 0, 1));
@@ -99,8 +100,8 @@ void check_backward_weight(SparseConvShape shape, float density, bool repeats = 
   int32_t error_flag = 0;
   const auto run = [&] {
     CHECK(cuda::sparse_conv_backward_weight(shape, features.data, grad_out.data,
-                                            table.neighbors.data(), workspace.data(), out.data(),
-                                            &error_flag, nullptr) == cudaSuccess);
+                                            table.neighbors.data(), workspace.data(), tf32,
+                                            out.data(), &error_flag, nullptr) == cudaSuccess);
   };
   run();
   CHECK(error_flag == 0);
@@ -117,7 +118,7 @@ void check_backward_weight(SparseConvShape shape, float density, bool repeats = 
   CHECK(cpu::sparse_conv_backward_weight(shape, widen(plain_features).data(),
                                          widen(plain_grad).data(), table.neighbors.data(),
                                          want.data()));
-  CHECK_CLOSE(widen(out), want, tolerance<T>(false));
+  CHECK_CLOSE(widen(out), want, tolerance<T>(tf32));
 }
 
 template <typename T>
@@ -167,7 +168,7 @@ CASE(rows_outside_are_left_out_and_reported) {
       error_flag = 0;
       std::vector<float> workspace(256);
       CHECK(cuda::sparse_conv_backward_weight<float>(
-                shape, features.data, out.data(), neighbors.data(), workspace.data(),
+                shape, features.data, out.data(), neighbors.data(), workspace.data(), tf32,
                 grad_weight.data(), &error_flag, nullptr) == cudaSuccess);
       CHECK(error_flag == kIndexOutOfRange);
       CHECK(grad_weight == std::vector<float>(256, 16.f));
@@ -185,6 +186,14 @@ CASE(tensor_cores) {
     check_forward<float>({90, 150, 9, 16, 16}, 0.3f, fused, true);
     check_forward<float>({90, 70, 5, 64, 80}, 0.3f, fused, true);
   }
+}
+
+CASE(weight_gradient_on_tensor_cores) {
+  check_backward_weight<__half>({90, 150, 3, 16, 16}, 0.6f);
+  check_backward_weight<__half>({90, 150, 3, 80, 96}, 0.6f);
+  check_backward_weight<__nv_bfloat16>({90, 130, 2, 64, 64}, 0.9f);
+  check_backward_weight<float>({90, 150, 3, 64, 80}, 0.6f, false, true);
+  check_backward_weight<__half>({90, 3000, 1, 16, 16}, 0.5f, true);
 }
 
 CASE(more_offsets_than_a_batch) {

@@ -1,0 +1,80 @@
+// The first stage of the weight gradient without tensor cores: any type, any number of channels.
+#pragma once
+
+#include "launch.cuh"
+#include "sparse_conv_weight_tile.cuh"
+
+namespace elite_ops::cuda {
+namespace general {
+
+constexpr int kPairDepth = 16;  // pairs in shared memory at a time
+constexpr int kWeightThreads = 256;
+constexpr int kWeightMicro = 4;  // a thread owns 4 x 4 sums
+constexpr int kWeightLane = kWeightTile / kWeightMicro;
+
+template <typename T>
+__global__ void __launch_bounds__(kWeightThreads) weight_kernel(const WeightArguments<T> args) {
+  using Sum = SparseConvSum<T>;
+  __shared__ Pairs<kWeightThreads, kWeightThreads> pairs;
+  __shared__ Sum a[kPairDepth][kWeightTile];
+  __shared__ Sum b[kPairDepth][kWeightTile];
+  const SparseConvShape& shape = args.shape;
+  const WeightBlock block = weight_block(args);
+  const int thread = static_cast<int>(threadIdx.x);
+  const int row = thread / kWeightLane, column = thread % kWeightLane;
+  Sum sums[kWeightMicro][kWeightMicro] = {};
+
+  for (int64_t i = block.begin; i < block.end; i += kWeightThreads) {
+    const int count = pairs.collect(args, block, i);
+    for (int first = 0; first < count; first += kPairDepth) {
+      for (int e = thread; e < kWeightTile * kPairDepth; e += kWeightThreads) {
+        const int depth = e / kWeightTile, channel = e % kWeightTile, pair = first + depth;
+        const int64_t c_in = block.first_row + channel, c_out = block.first_column + channel;
+        const bool exists = pair < count;
+        a[depth][channel] = exists && c_in < shape.c_in
+                                ? to_sum(args.features[pairs.in[pair] * shape.c_in + c_in])
+                                : Sum(0);
+        b[depth][channel] = exists && c_out < shape.c_out
+                                ? to_sum(args.grad_out[(i + pairs.out[pair]) * shape.c_out + c_out])
+                                : Sum(0);
+      }
+      __syncthreads();
+#pragma unroll
+      for (int d = 0; d < kPairDepth; ++d) {
+        Sum a_part[kWeightMicro], b_part[kWeightMicro];
+#pragma unroll
+        for (int m = 0; m < kWeightMicro; ++m) {
+          a_part[m] = a[d][row * kWeightMicro + m];
+          b_part[m] = b[d][column + m * kWeightLane];
+        }
+#pragma unroll
+        for (int m = 0; m < kWeightMicro; ++m) {
+#pragma unroll
+          for (int n = 0; n < kWeightMicro; ++n) sums[m][n] += a_part[m] * b_part[n];
+        }
+      }
+      __syncthreads();
+    }
+  }
+
+#pragma unroll
+  for (int m = 0; m < kWeightMicro; ++m) {
+    const int64_t c_in = block.first_row + row * kWeightMicro + m;
+    if (c_in >= shape.c_in) continue;
+#pragma unroll
+    for (int n = 0; n < kWeightMicro; ++n) {
+      const int64_t c_out = block.first_column + column + n * kWeightLane;
+      if (c_out < shape.c_out)
+        args.partials[block.partial + c_in * shape.c_out + c_out] = sums[m][n];
+    }
+  }
+}
+
+template <typename T>
+cudaError_t weight_partials(const WeightArguments<T>& args, int64_t blocks, cudaStream_t stream) {
+  const cudaLaunchConfig_t config = launch_config(blocks, kWeightThreads, stream);
+  return cudaLaunchKernelEx(&config, weight_kernel<T>, args);
+}
+
+}  // namespace general
+}  // namespace elite_ops::cuda
