@@ -2,6 +2,7 @@
 // and double, through every path that the sizes select.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+#include <sys/mman.h>
 
 #include "common/error_flag.h"
 #include "cpu/sparse_conv.h"
@@ -211,4 +212,39 @@ CASE(rows_that_do_not_start_on_16_bytes) {
 
 CASE(weight_gradient_over_several_splits) {
   check_backward_weight<float>({100, 5000, 1, 4, 4}, 0.1f, true);
+}
+
+// 2^32 elements of features, of which the only page that exists is the one that is written.
+CASE(element_offsets_need_more_than_32_bits) {
+  const SparseConvShape shape{int64_t{1} << 28, 1, 1, 16, 16};
+  const size_t bytes = shape.num_in * shape.c_in * sizeof(float);
+  void* reserved = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  CHECK(reserved != MAP_FAILED);
+  auto* features = static_cast<float*>(reserved);
+  const int32_t last = static_cast<int32_t>(shape.num_in - 1);
+  std::fill_n(features + last * shape.c_in, shape.c_in, 2.f);
+  const DeviceArray<float> weight(std::vector<float>(256, 1.f));
+  const std::vector<float> want(16, 32.f), want_gradient(256, 64.f);
+
+  std::vector<float> out(16), grad_weight(256);
+  CHECK(cpu::sparse_conv<float>(shape, features, weight.data, &last, {}, out.data()));
+  CHECK_EQUAL(out, want);
+  CHECK(cpu::sparse_conv_backward_weight<float>(shape, features, want.data(), &last,
+                                                grad_weight.data()));
+  CHECK_EQUAL(grad_weight, want_gradient);
+  for (const bool tf32 : {false, true}) {
+    int32_t error_flag = 0;
+    const DeviceArray<float> grad_out(want);
+    std::vector<float> workspace(256);
+    CHECK(cuda::sparse_conv<float>(shape, features, weight.data, &last, {}, tf32, out.data(),
+                                   &error_flag, nullptr) == cudaSuccess);
+    CHECK_EQUAL(out, want);
+    CHECK(cuda::sparse_conv_backward_weight<float>(shape, features, grad_out.data, &last,
+                                                   workspace.data(), tf32, grad_weight.data(),
+                                                   &error_flag, nullptr) == cudaSuccess);
+    CHECK_EQUAL(grad_weight, want_gradient);
+    CHECK(error_flag == 0);
+  }
+  munmap(reserved, bytes);
 }
