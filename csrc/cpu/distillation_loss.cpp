@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "cpu/csr_rows.h"
+#include "cpu/exp_nonpositive.h"
 #include "cpu/parallel.h"
 
 namespace elite_ops::cpu {
@@ -19,73 +20,60 @@ struct Partial {
   int64_t count = 0;
 };
 
-// Softmax of one row at a temperature: the class probabilities are exponentials / sum.
+// The exponentials of one row of logits over the temperature, less their maximum. Scratch that is
+// used again row after row.
 template <typename scalar_t>
-struct Softmax {
-  scalar_t max, sum;
+struct Exponentials {
+  std::vector<scalar_t> arguments, values;
+  scalar_t sum = 0;
+
+  explicit Exponentials(int64_t num_classes) : arguments(num_classes), values(num_classes) {}
+
+  void compute(const scalar_t* logits, scalar_t temperature) {
+    const int64_t num_classes = values.size();
+    scalar_t max = logits[0];
+    for (int64_t c = 1; c < num_classes; ++c) max = logits[c] > max ? logits[c] : max;
+    scalar_t* __restrict argument = arguments.data();
+    scalar_t* __restrict value = values.data();
+    for (int64_t c = 0; c < num_classes; ++c) {
+      argument[c] = (logits[c] - max) / temperature;
+      value[c] = exp_nonpositive(argument[c]);
+    }
+    sum = 0;
+    for (int64_t c = 0; c < num_classes; ++c) sum += value[c];
+  }
+
+  scalar_t probability(int64_t c) const { return values[c] / sum; }
 };
 
+// KL(p || q) = sum_c p_c (a_c - b_c) - log(sum exp a) + log(sum exp b), with the arguments a of the
+// teacher and b of the student. A class that the teacher gives no mass contributes nothing,
+// whatever the student says.
 template <typename scalar_t>
-scalar_t max_of(const scalar_t* logits, int64_t num_classes) {
-  scalar_t max = logits[0];
-  for (int64_t c = 1; c < num_classes; ++c) max = logits[c] > max ? logits[c] : max;
-  return max;
-}
-
-template <typename scalar_t>
-scalar_t softmax(const scalar_t* logits, int64_t num_classes, scalar_t temperature,
-                 scalar_t* exponentials) {
-  const scalar_t max = max_of(logits, num_classes);
-  scalar_t sum = 0;
-  for (int64_t c = 0; c < num_classes; ++c) {
-    exponentials[c] = std::exp((logits[c] - max) / temperature);
-    sum += exponentials[c];
+scalar_t divergence(const Exponentials<scalar_t>& teacher, const Exponentials<scalar_t>& student) {
+  scalar_t cross = 0;
+  for (size_t c = 0; c < teacher.values.size(); ++c) {
+    const scalar_t mass = teacher.values[c];
+    cross += mass > 0 ? mass * (teacher.arguments[c] - student.arguments[c]) : scalar_t(0);
   }
-  return sum;
-}
-
-// KL(p || q) = sum_c p_c (a_c - b_c) - log(sum exp a) + log(sum exp b), with a and b the logits
-// minus their maximum, over the temperature. A class that the teacher gives no mass contributes
-// nothing, whatever the student says.
-template <typename scalar_t>
-scalar_t divergence(const scalar_t* teacher, const scalar_t* student, int64_t num_classes,
-                    scalar_t temperature) {
-  const scalar_t teacher_max = max_of(teacher, num_classes),
-                 student_max = max_of(student, num_classes);
-  scalar_t teacher_sum = 0, student_sum = 0, cross = 0;
-  for (int64_t c = 0; c < num_classes; ++c) {
-    const scalar_t a = (teacher[c] - teacher_max) / temperature;
-    const scalar_t b = (student[c] - student_max) / temperature;
-    const scalar_t mass = std::exp(a);
-    teacher_sum += mass;
-    student_sum += std::exp(b);
-    cross += mass > 0 ? mass * (a - b) : scalar_t(0);
-  }
-  return cross / teacher_sum - std::log(teacher_sum) + std::log(student_sum);
+  return cross / teacher.sum - std::log(teacher.sum) + std::log(student.sum);
 }
 
 template <typename scalar_t>
 Partial sum_chunk(const Distillation<scalar_t>& in, int64_t begin, int64_t end) {
   Partial partial;
+  Exponentials<scalar_t> teacher(in.num_classes), student(in.num_classes);
   for (int64_t p = begin; p < end; ++p) {
     const int64_t row = in.index != nullptr ? in.index[p] : p;
     if (row < 0) continue;
     ++partial.count;
     const scalar_t weight = in.weight != nullptr ? in.weight[p] : scalar_t(1);
     if (weight == scalar_t(0)) continue;  // even where the divergence is infinite
-    const scalar_t* teacher = in.teacher + p * in.num_classes;
-    const scalar_t* student = in.student + row * in.num_classes;
-    partial.sum += weight * divergence(teacher, student, in.num_classes, in.temperature);
+    teacher.compute(in.teacher + p * in.num_classes, in.temperature);
+    student.compute(in.student + row * in.num_classes, in.temperature);
+    partial.sum += weight * divergence(teacher, student);
   }
   return partial;
-}
-
-// Adds weight * (q - p) of one point to gradient [C].
-template <typename scalar_t>
-void add_gradient(const scalar_t* q, const scalar_t* teacher, int64_t num_classes,
-                  scalar_t temperature, scalar_t weight, scalar_t* p, scalar_t* gradient) {
-  const scalar_t sum = softmax(teacher, num_classes, temperature, p);
-  for (int64_t c = 0; c < num_classes; ++c) gradient[c] += weight * (q[c] - p[c] / sum);
 }
 
 }  // namespace
@@ -118,22 +106,22 @@ void distillation_loss_backward(const Distillation<scalar_t>& in, scalar_t grad_
   const int64_t num_classes = in.num_classes;
   const scalar_t factor = grad_sum / in.temperature;
   const auto rows = [&](int64_t begin, int64_t end) {
-    std::vector<scalar_t> buffer(2 * num_classes);
-    scalar_t *q = buffer.data(), *p = q + num_classes;
+    Exponentials<scalar_t> student(num_classes), teacher(num_classes);
     for (int64_t row = begin; row < end; ++row) {
       scalar_t* gradient = grad_student + row * num_classes;
       std::fill_n(gradient, num_classes, scalar_t(0));
       const int64_t first = offsets != nullptr ? offsets[row] : row;
       const int64_t last = offsets != nullptr ? offsets[row + 1] : row + 1;
       if (first == last) continue;
-      const scalar_t sum = softmax(in.student + row * num_classes, num_classes, in.temperature, q);
-      for (int64_t c = 0; c < num_classes; ++c) q[c] /= sum;
+      student.compute(in.student + row * num_classes, in.temperature);
       for (int64_t e = first; e < last; ++e) {
         const int64_t point = order != nullptr ? order[e] : e;
         const scalar_t weight = in.weight != nullptr ? in.weight[point] : scalar_t(1);
         if (weight == scalar_t(0)) continue;
-        const scalar_t* teacher = in.teacher + point * num_classes;
-        add_gradient(q, teacher, num_classes, in.temperature, weight * factor, p, gradient);
+        teacher.compute(in.teacher + point * num_classes, in.temperature);
+        for (int64_t c = 0; c < num_classes; ++c) {
+          gradient[c] += weight * factor * (student.probability(c) - teacher.probability(c));
+        }
       }
     }
   };
