@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
 from elite.config import to_mapping
-from elite.metrics import Scores
+
+if TYPE_CHECKING:
+    from elite.metrics import Scores
 
 __all__ = ["console", "print_json", "scores_table"]
 

@@ -34,6 +34,8 @@ def train(
     json: Json = False,
 ) -> None:
     """Train the student; several GPUs by `accelerate launch -m elite train ...`."""
+    from accelerate import PartialState
+
     from elite.config import load_config
     from elite.engine.run_folder import RunFolder
     from elite.engine.train import train as run
@@ -52,6 +54,8 @@ def train(
     else:
         folder = output or Path("runs") / Path(config).stem
         result = run(load_config(TrainConfig, config, changes), folder, weights=weights)
+    if not PartialState().is_main_process:
+        return
     if json:
         print_json(result)
         return

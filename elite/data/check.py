@@ -60,14 +60,16 @@ def check_data(
     folders = sorted(p for p in (root / "sequences").glob("*") if p.is_dir())
     if not folders:
         report.problems.append(f"{root}: there is no folder sequences/NN")
-    counts = np.zeros(spec.num_classes, dtype=np.int64)
+    every_frame: list[Frame] = []
     for folder in folders:
         frames = find_frames(root, [folder.name])
         report.sequences[folder.name] = len(frames)
         _check_sequence(folder, frames, report)
-        need_labels = folder.name not in spec.splits.get("test", ())
-        for frame in progress(frames):
-            counts += _check_frame(frame, spec, need_labels, report)
+        every_frame += frames
+    counts = np.zeros(spec.num_classes, dtype=np.int64)
+    unlabelled = spec.splits.get("test", ())
+    for frame in progress(every_frame):
+        counts += _check_frame(frame, spec, frame.sequence not in unlabelled, report)
     report.class_counts = dict(zip(spec.names, counts.tolist(), strict=True))
     return report
 

@@ -26,24 +26,28 @@ class Frame:
     points: Path
 
     @property
-    def _sequence(self) -> Path:
+    def _folder(self) -> Path:
         return self.points.parents[1]
 
     @property
+    def sequence(self) -> str:
+        return self._folder.name
+
+    @property
     def labels(self) -> Path:
-        return self._sequence / "labels" / f"{self.points.stem}.label"
+        return self._folder / "labels" / f"{self.points.stem}.label"
 
     @property
     def image(self) -> Path:
-        return self._sequence / "image_2" / f"{self.points.stem}.png"
+        return self._folder / "image_2" / f"{self.points.stem}.png"
 
     @property
     def calibration(self) -> Path:
-        return self._sequence / "calib.txt"
+        return self._folder / "calib.txt"
 
     @property
     def name(self) -> str:
-        return f"{self._sequence.name}/{self.points.stem}"
+        return f"{self.sequence}/{self.points.stem}"
 
 
 def find_frames(root: Path, sequences: Sequence[str]) -> list[Frame]:
