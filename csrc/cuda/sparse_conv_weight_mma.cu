@@ -95,7 +95,7 @@ __global__ void __launch_bounds__(kThreads, 3) weight_kernel(const WeightArgumen
   float sums[kTilesPerSlab][4] = {};
 
   for (int64_t first = block.begin; first < block.end; first += kListRows) {
-    __syncthreads();  // the list before is done with
+    // A barrier of the pipeline below has followed the last use of the list before.
     const int count = shared.pairs.collect(args, block, first);
     const int steps = (count + kPairDepth - 1) / kPairDepth;
     const auto load_step = [&](int step) {

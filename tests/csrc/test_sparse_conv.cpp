@@ -18,12 +18,15 @@ struct Table {
   std::vector<int32_t> neighbors;
 };
 
-// Rows that meet with probability `density`; a stretch of output rows meets nothing at all.
-Table random_table(harness::Random& random, SparseConvShape shape, float density) {
+// Rows that meet with probability `density`; a stretch of output rows, and the offsets below
+// `first_offset`, meet nothing at all.
+Table random_table(harness::Random& random, SparseConvShape shape, float density,
+                   int64_t first_offset = 0) {
   Table table{shape, {}};
   for (int64_t k = 0; k < shape.num_offsets; ++k) {
     for (int64_t i = 0; i < shape.num_out; ++i) {
-      const bool meets = shape.num_in > 0 && i % 80 < 60 && random.uniform(0, 1) < density;
+      const bool meets =
+          shape.num_in > 0 && i % 80 < 60 && k >= first_offset && random.uniform(0, 1) < density;
       table.neighbors.push_back(meets ? static_cast<int32_t>(random.integer(shape.num_in)) : -1);
     }
   }
@@ -59,9 +62,9 @@ double tolerance(bool tf32) {
 
 template <typename T>
 void check_forward(SparseConvShape shape, float density, bool fused, bool tf32 = false,
-                   int64_t misaligned = 0) {
+                   int64_t misaligned = 0, int64_t first_offset = 0) {
   harness::Random random(shape.num_out * 100 + shape.c_in);
-  const Table table = random_table(random, shape, density);
+  const Table table = random_table(random, shape, density, first_offset);
   const DeviceArray<T> features(random.uniform_vector<T>(shape.num_in * shape.c_in), misaligned);
   const float scale = 1.f / static_cast<float>(1 + shape.c_in);
   const DeviceArray<T> weight(
@@ -200,6 +203,10 @@ CASE(weight_gradient_on_tensor_cores) {
 CASE(more_offsets_than_a_batch) {
   check_forward<__half>({90, 70, 75, 16, 16}, 0.05f, true);
   check_forward<float>({90, 70, 75, 16, 16}, 0.05f, true, true);
+}
+
+CASE(a_batch_of_offsets_that_meets_nothing) {
+  check_forward<__half>({90, 70, 40, 16, 16}, 0.3f, false, false, 0, 35);
 }
 
 CASE(many_rows_take_larger_blocks) {
