@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from elite.engine.evaluate import Evaluation, evaluate
 from elite.engine.progress import TrainingDisplay
 from elite.engine.run_folder import RunFolder
 from elite.engine.schedule import learning_rate
-from elite.engine.train_config import TrainConfig
+from elite.engine.train_config import OptimizerConfig, TrainConfig
 from elite.errors import EliteError
 from elite.losses import SegmentationLoss, SegmentationTerms
 from elite.metrics import Scores, scores
@@ -71,6 +72,20 @@ def train(
     return trainer.run(resume)
 
 
+def _optimizer(
+    weights: Iterable[torch.nn.Parameter], config: OptimizerConfig
+) -> torch.optim.Optimizer:
+    if config.name == "adamw":
+        return torch.optim.AdamW(weights, lr=config.lr, weight_decay=config.weight_decay)
+    return torch.optim.SGD(
+        weights,
+        lr=config.lr,
+        momentum=config.momentum,
+        nesterov=config.nesterov,
+        weight_decay=config.weight_decay,
+    )
+
+
 class _Trainer:
     def __init__(
         self, config: TrainConfig, folder: RunFolder, network: Any, weights: Path | None
@@ -112,18 +127,13 @@ class _Trainer:
             self.validation = validation_loader(share, num_workers=data.num_workers)
 
     def _prepare_network(self) -> None:
-        o = self.config.optimizer
         if self.accelerator.num_processes > 1 and self.accelerator.device.type == "cuda":
             convert: Any = torch.nn.SyncBatchNorm.convert_sync_batchnorm
             self.module = convert(self.module)
-        optimizer = torch.optim.SGD(
-            self.module.parameters(),
-            lr=o.lr,
-            momentum=o.momentum,
-            nesterov=o.nesterov,
-            weight_decay=o.weight_decay,
+        weights = self.module.parameters()
+        self.network, self.optimizer = self.accelerator.prepare(
+            self.module, _optimizer(weights, self.config.optimizer)
         )
-        self.network, self.optimizer = self.accelerator.prepare(self.module, optimizer)
 
     @property
     def _stateful(self) -> dict[str, Any]:

@@ -37,14 +37,17 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimizerConfig:
-    """SGD with momentum; the learning rate rises linearly and falls as a cosine, step by step.
+    """The optimizer; its learning rate rises linearly and falls as a cosine, step by step.
 
     Attributes:
+        name: "sgd", as ELiTe is trained, or "adamw", which gets further in a few hundred steps.
         lr: the highest learning rate.
+        momentum: of SGD, as is `nesterov`.
         warmup_epochs: epochs, or a fraction of one, in which the learning rate rises.
         clip_norm: gradients are scaled down to this norm.
     """
 
+    name: Literal["sgd", "adamw"] = "sgd"
     lr: float = 0.24
     momentum: float = 0.9
     nesterov: bool = True

@@ -58,11 +58,14 @@ def test_a_run_learns_and_leaves_its_record(config: TrainConfig, tmp_path: Path)
     assert (tmp_path / "run/best.safetensors").exists()
 
 
-@pytest.mark.parametrize("stop_at", [3, 6, 8, 9, 12])
+@pytest.mark.parametrize(
+    ("stop_at", "optimizer"), [(3, "sgd"), (6, "sgd"), (8, "adamw"), (9, "adamw"), (12, "sgd")]
+)
 def test_an_interrupted_run_resumes_to_the_bit(
-    config: TrainConfig, tmp_path: Path, stop_at: int
+    config: TrainConfig, tmp_path: Path, stop_at: int, optimizer: str
 ) -> None:
     """Five forward passes an epoch: three steps and two scans of the validation."""
+    config = replace(config, optimizer=replace(config.optimizer, name=optimizer))
     train(config, tmp_path / "whole", network=StandIn())
 
     interrupted = StandIn()
