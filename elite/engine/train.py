@@ -22,6 +22,7 @@ from elite.data import (
 )
 from elite.engine.checkpoint import Progress, load_state, load_weights, save_state, save_weights
 from elite.engine.evaluate import Evaluation, evaluate
+from elite.engine.initialize import initialize
 from elite.engine.progress import TrainingDisplay
 from elite.engine.run_folder import RunFolder
 from elite.engine.schedule import learning_rate
@@ -68,8 +69,15 @@ def train(
         EliteError: if the data is missing, the run exists already (or, with `resume`, does not), or
             the gradients of many steps in a row are not finite.
     """
-    trainer = _Trainer(config, RunFolder(folder), network or Student(config.student), weights)
-    return trainer.run(resume)
+    network = network or _new_student(config)
+    return _Trainer(config, RunFolder(folder), network, weights).run(resume)
+
+
+def _new_student(config: TrainConfig) -> Student:
+    torch.manual_seed(config.seed)
+    student = Student(config.student)
+    initialize(student)
+    return student
 
 
 def _optimizer(
