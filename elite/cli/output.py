@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["console", "print_json", "scores_table"]
 
-console = Console(highlight=False)
+console = Console(highlight=False, soft_wrap=True)
 
 
 def print_json(result: Any) -> None:

@@ -6,7 +6,7 @@ import torch
 
 __all__ = ["nearest_rows", "point_labels"]
 
-CHUNK = 128  # queries that share one set of candidates
+CHUNK = 64  # queries that share one set of candidates
 COARSE_STRIDE = 64
 MARGIN = 1.001  # of the bound, for its rounding
 
