@@ -1,4 +1,4 @@
-"""The student on one scan: as defined, as trained, and in its inference form; network and stages."""
+"""The student on one scan: as defined, as trained, and in its inference form."""
 
 import pytest
 import torch

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FusedStudent"]
 
+POINTS_IN_CACHE = 1024  # 0.5 MB of hidden features
+
 
 def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     """A batch norm in evaluation mode is x * scale + shift."""
@@ -157,7 +159,23 @@ class FusedStudent(nn.Module):
             grid = SparseTensor(features, voxels.indices, voxels.spatial_shape, pyramid.batch_size)
             output, features = block(features, grid.kernel_map(3), step)
             outputs.append(output)
-        logits: Tensor = self.head(outputs, pyramid.levels[1:])
+        return self._logits_at_points(outputs, pyramid)
+
+    def _logits_at_points(self, outputs: list[Tensor], pyramid: Pyramid) -> Tensor:
+        """The head, on the CPU in pieces whose hidden layer stays in the cache."""
+        inverses = [level.points.inverse.clamp(min=0) for level in pyramid.levels[1:]]
+        num_points = inverses[0].shape[0]
+        logits = outputs[0].new_zeros(num_points, self.config.num_classes)
+        if outputs[0].shape[0] == 0:  # no point has a voxel
+            return logits
+        parts = self.head.parts(outputs)
+        piece = POINTS_IN_CACHE if logits.is_cpu else max(num_points, 1)
+        for start in range(0, num_points, piece):
+            rows = slice(start, start + piece)
+            hidden = parts[0].index_select(0, inverses[0][rows])
+            for part, inverse in zip(parts[1:], inverses[1:], strict=True):
+                hidden += part.index_select(0, inverse[rows])
+            logits[rows] = self.head.logits(hidden.relu_())
         return logits
 
     def _voxel_features(self, points: Tensor, pyramid: Pyramid) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import reduce
 
 import torch
 from torch import Tensor, nn
@@ -32,11 +33,13 @@ class Head(nn.Module):
         outputs: Sequence[Tensor],  # per block [V, C]
         levels: Sequence[Level],  # the level of each output
     ) -> Tensor:  # [N, num_classes]
-        weights = torch.split(self.hidden.weight, self.channels, dim=1)
-        parts = [
-            voxel_to_point(output @ weight.T, level.points)
-            for output, weight, level in zip(outputs, weights, levels, strict=True)
-        ]
-        hidden = torch.stack(parts).sum(dim=0) + self.hidden.bias
-        logits: Tensor = self.logits(F.relu(hidden))
+        parts = self.parts(outputs)
+        gathered = map(voxel_to_point, parts, (level.points for level in levels))
+        logits: Tensor = self.logits(F.relu(reduce(torch.add, gathered)))
         return logits
+
+    def parts(self, outputs: Sequence[Tensor]) -> list[Tensor]:
+        """What each block adds to the hidden layer, on its voxels; the bias is in the first."""
+        weights = torch.split(self.hidden.weight, self.channels, dim=1)
+        biases = [self.hidden.bias, *[None] * (len(weights) - 1)]
+        return [F.linear(*terms) for terms in zip(outputs, weights, biases, strict=True)]
