@@ -1,6 +1,7 @@
 """Fixtures that every test may use: the devices at hand, and real scans where they are."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -37,3 +38,11 @@ def real_points(data_folder: Path) -> torch.Tensor:
     """One real HDL-64E scan: float32 [N, 4], x y z remission."""
     points = np.fromfile(data_folder / SCANS["semantickitti"], dtype="<f4").reshape(-1, 4)
     return torch.from_numpy(points)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Says what was skipped and why, in one line a reason."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"skipped {count}: {reason}")

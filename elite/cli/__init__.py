@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from elite.cli import data
+from elite.cli.allocator import keep_freed_memory
 from elite.cli.demo import demo
 from elite.cli.doctor import doctor
 from elite.cli.eval import evaluate
@@ -34,4 +35,5 @@ app.command()(predict)
 
 def main() -> None:
     """The entry point of the `elite` command."""
+    keep_freed_memory()
     app()
