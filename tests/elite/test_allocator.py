@@ -1,4 +1,4 @@
-"""The commands keep freed memory, so that large tensors cost no page faults after the first step."""
+"""The commands keep freed memory: after the first step, large tensors cost no page faults."""
 
 import platform
 import subprocess
