@@ -76,6 +76,9 @@ def from_mapping(cls: type[T], mapping: Any, where: str = "") -> T:
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """`value` as the type `hint`, or an error that names the key `where`."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if isinstance(value, _Override):
+        may_be_text = str in (hint, *arguments) and value.parsed is not None
+        value = value.text if may_be_text and type(value.parsed) is int else value.parsed
     if dataclasses.is_dataclass(hint):
         return from_mapping(cast("type[Any]", hint), value, where)
     if origin in (typing.Union, types.UnionType):
@@ -145,6 +148,14 @@ def _read(path: Path) -> dict[str, Any]:
     return mapping
 
 
+@dataclasses.dataclass(frozen=True)
+class _Override:
+    """A value from the command line. What it means depends on its key: sequence 00 is no number."""
+
+    text: str
+    parsed: Any
+
+
 def _apply(mapping: dict[str, Any], override: str) -> None:
     """Sets one dotted key of a nested mapping."""
     key, equals, text = override.partition("=")
@@ -156,9 +167,10 @@ def _apply(mapping: dict[str, Any], override: str) -> None:
         if not isinstance(mapping, dict):
             raise ConfigError(f"config: `{key}`: `{parent}` has a value and no keys below it")
     try:
-        mapping[last] = yaml.safe_load(text)
+        parsed = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigError(f"config: the value of `{key}` is not YAML, got {text!r}") from error
+    mapping[last] = parsed if isinstance(parsed, dict) else _Override(text, parsed)
 
 
 def _unknown(where: str, key: str, known: list[str]) -> ConfigError:

@@ -34,6 +34,12 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.parametrize("text", ["00", "08", "11", "00,08"])
+def test_a_name_of_digits_stays_a_name(path: Path, text: str) -> None:
+    assert load_config(Example, path, [f"name={text}"]).name == text
+    assert load_config(Example, path, [f'name="{text}"']).name == text
+
+
 def test_values_come_from_file_overrides_and_defaults(path: Path) -> None:
     config = load_config(Example, path, ["steps=3", "roots=[a, b]", "optimizer.nesterov=false"])
     assert config == Example(
