@@ -33,7 +33,7 @@ $(VENV)/.built: $(VENV)/.torch $(SOURCES)
 setup build: $(VENV)/.built
 
 test: setup
-	$(BIN)/python -m pytest tests
+	$(BIN)/python -m pytest --doctest-modules tests elite_ops
 
 demo: setup
 	$(BIN)/elite demo

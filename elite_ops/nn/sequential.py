@@ -14,6 +14,7 @@ class SparseSequential(nn.Sequential, SparseModule):
     """Applies its layers in turn; those of torch (norms, activations, Linear) act on the features.
 
     Example:
+        >>> from elite_ops.nn import SubmanifoldConv3d
         >>> block = SparseSequential(
         ...     SubmanifoldConv3d(4, 64, bias=False), nn.BatchNorm1d(64), nn.LeakyReLU(0.1)
         ... )

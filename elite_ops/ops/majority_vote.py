@@ -42,6 +42,7 @@ def majority_vote(
     *Source:* a histogram per segment.
 
     Example:
+        >>> from elite_ops import build_segments
         >>> segments = build_segments(torch.tensor([0, 0, 0, 2, 2], dtype=torch.int32), 3)
         >>> majority_vote(torch.tensor([4, 1, 4, 3, 2]), segments, num_classes=5)
         tensor([4, 0, 2])
