@@ -183,10 +183,10 @@ at::Tensor forward_cuda(const at::Tensor& features, const at::Tensor& weight,
   const bool allow_tf32 = at::globalContext().allowTF32CuBLAS();
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, f.scalar_type(), "sparse_conv", [&] {
     using T = cuda_scalar<scalar_t>;
-    SparseConvEpilogue<T, cuda::SparseConvSum<T>> epilogue;
+    SparseConvEpilogue<T, cuda::accumulate_t<T>> epilogue;
     if (bias) epilogue.bias = cuda_data<scalar_t>(b);
     if (residual) epilogue.residual = cuda_data<scalar_t>(r);
-    epilogue.negative_slope = static_cast<cuda::SparseConvSum<T>>(negative_slope);
+    epilogue.negative_slope = static_cast<cuda::accumulate_t<T>>(negative_slope);
     C10_CUDA_CHECK(cuda::sparse_conv<T>(shape, cuda_data<scalar_t>(f), cuda_data<scalar_t>(w),
                                         n.const_data_ptr<int32_t>(), epilogue, allow_tf32,
                                         cuda_mutable_data<scalar_t>(out), device_error_flag(),

@@ -7,7 +7,7 @@ namespace elite_ops::cuda {
 template <typename T>
 cudaError_t sparse_conv(const SparseConvShape& shape, const T* features, const T* weight,
                         const int32_t* neighbors,
-                        const SparseConvEpilogue<T, SparseConvSum<T>>& epilogue, bool allow_tf32,
+                        const SparseConvEpilogue<T, accumulate_t<T>>& epilogue, bool allow_tf32,
                         T* out, int32_t* error_flag, cudaStream_t stream) {
   if (shape.num_out == 0 || shape.c_out == 0) return cudaSuccess;
   if constexpr (!std::is_same_v<T, double>) {
@@ -21,7 +21,7 @@ cudaError_t sparse_conv(const SparseConvShape& shape, const T* features, const T
 
 #define INSTANTIATE(T)                                                                            \
   template cudaError_t sparse_conv<T>(const SparseConvShape&, const T*, const T*, const int32_t*, \
-                                      const SparseConvEpilogue<T, SparseConvSum<T>>&, bool, T*,   \
+                                      const SparseConvEpilogue<T, accumulate_t<T>>&, bool, T*,    \
                                       int32_t*, cudaStream_t)
 INSTANTIATE(float);
 INSTANTIATE(double);

@@ -7,15 +7,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <type_traits>
 
+#include "accumulate.cuh"
 #include "common/sparse_conv_types.h"
 
 namespace elite_ops::cuda {
-
-// The type of the sums.
-template <typename T>
-using SparseConvSum = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 // out[i] = epilogue(sum over k of features[neighbors[k, i]] @ weight[k]). `allow_tf32`: float
 // products may be rounded to tf32 and computed by tensor cores.
@@ -24,7 +20,7 @@ cudaError_t sparse_conv(const SparseConvShape& shape,
                         const T* features,         // [num_in, c_in]
                         const T* weight,           // [num_offsets, c_in, c_out]
                         const int32_t* neighbors,  // [num_offsets, num_out]
-                        const SparseConvEpilogue<T, SparseConvSum<T>>& epilogue, bool allow_tf32,
+                        const SparseConvEpilogue<T, accumulate_t<T>>& epilogue, bool allow_tf32,
                         T* out,  // [num_out, c_out]
                         int32_t* error_flag, cudaStream_t stream);
 

@@ -21,7 +21,7 @@ struct Splits {
 
 template <typename T>
 Splits splits_of(const SparseConvShape& shape) {
-  const int64_t bytes = shape.num_offsets * shape.c_in * shape.c_out * sizeof(SparseConvSum<T>);
+  const int64_t bytes = shape.num_offsets * shape.c_in * shape.c_out * sizeof(accumulate_t<T>);
   const int64_t wanted = (shape.num_out + kSplitRows - 1) / kSplitRows;
   const int64_t affordable = std::max<int64_t>(1, kMaxWorkspaceBytes / std::max<int64_t>(bytes, 1));
   const int64_t count = std::max<int64_t>(1, std::min(wanted, affordable));
@@ -29,11 +29,11 @@ Splits splits_of(const SparseConvShape& shape) {
 }
 
 template <typename T>
-__global__ void sum_kernel(const SparseConvSum<T>* __restrict__ partials, int64_t splits,
+__global__ void sum_kernel(const accumulate_t<T>* __restrict__ partials, int64_t splits,
                            int64_t elements, T* __restrict__ grad_weight) {
   const int64_t i = global_thread();
   if (i >= elements) return;
-  SparseConvSum<T> sum = 0;
+  accumulate_t<T> sum = 0;
   for (int64_t s = 0; s < splits; ++s) sum += partials[s * elements + i];
   grad_weight[i] = from_sum<T>(sum);
 }
@@ -54,7 +54,7 @@ cudaError_t weight_partials(const WeightArguments<T>& args, bool allow_tf32, int
 template <typename T>
 size_t sparse_conv_backward_weight_workspace_bytes(const SparseConvShape& shape) {
   return splits_of<T>(shape).count * shape.num_offsets * shape.c_in * shape.c_out *
-         sizeof(SparseConvSum<T>);
+         sizeof(accumulate_t<T>);
 }
 
 template <typename T>
@@ -67,7 +67,7 @@ cudaError_t sparse_conv_backward_weight(const SparseConvShape& shape, const T* f
   const Splits splits = splits_of<T>(shape);
   const int64_t row_tiles = (shape.c_in + kWeightTile - 1) / kWeightTile;
   const int64_t column_tiles = (shape.c_out + kWeightTile - 1) / kWeightTile;
-  auto* partials = static_cast<SparseConvSum<T>*>(workspace);
+  auto* partials = static_cast<accumulate_t<T>*>(workspace);
   const WeightArguments<T> args{shape,     features,     grad_out, neighbors, splits.rows,
                                 row_tiles, column_tiles, partials, error_flag};
   const int64_t blocks = splits.count * shape.num_offsets * row_tiles * column_tiles;

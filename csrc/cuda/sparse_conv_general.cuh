@@ -17,9 +17,9 @@ template <typename T>
 __global__ void __launch_bounds__(kThreads)
     forward_kernel(const SparseConvShape shape, const T* __restrict__ features,
                    const T* __restrict__ weight, const int32_t* __restrict__ neighbors,
-                   const SparseConvEpilogue<T, SparseConvSum<T>> epilogue, int64_t column_tiles,
+                   const SparseConvEpilogue<T, accumulate_t<T>> epilogue, int64_t column_tiles,
                    T* __restrict__ out, int32_t* error_flag) {
-  using Sum = SparseConvSum<T>;
+  using Sum = accumulate_t<T>;
   __shared__ int32_t rows[kTile];
   __shared__ Sum a[kDepth][kTile + 1];  // one spare column, against bank conflicts
   __shared__ Sum b[kDepth][kTile];
@@ -85,7 +85,7 @@ __global__ void __launch_bounds__(kThreads)
 template <typename T>
 cudaError_t forward(const SparseConvShape& shape, const T* features, const T* weight,
                     const int32_t* neighbors,
-                    const SparseConvEpilogue<T, SparseConvSum<T>>& epilogue, T* out,
+                    const SparseConvEpilogue<T, accumulate_t<T>>& epilogue, T* out,
                     int32_t* error_flag, cudaStream_t stream) {
   const int64_t column_tiles = (shape.c_out + kTile - 1) / kTile;
   const int64_t row_tiles = (shape.num_out + kTile - 1) / kTile;

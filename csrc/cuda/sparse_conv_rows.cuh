@@ -14,7 +14,7 @@
 namespace elite_ops::cuda {
 
 template <typename T>
-__device__ __forceinline__ SparseConvSum<T> to_sum(T value) {
+__device__ __forceinline__ accumulate_t<T> to_sum(T value) {
   if constexpr (std::is_same_v<T, __half>) {
     return __half2float(value);
   } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
@@ -25,7 +25,7 @@ __device__ __forceinline__ SparseConvSum<T> to_sum(T value) {
 }
 
 template <typename T>
-__device__ __forceinline__ T from_sum(SparseConvSum<T> value) {
+__device__ __forceinline__ T from_sum(accumulate_t<T> value) {
   if constexpr (std::is_same_v<T, __half>) {
     return __float2half_rn(value);
   } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
@@ -47,9 +47,9 @@ __device__ __forceinline__ int32_t neighbor_row(const SparseConvShape& shape,
 }
 
 template <typename T>
-__device__ __forceinline__ SparseConvSum<T> apply_epilogue(
-    const SparseConvShape& shape, const SparseConvEpilogue<T, SparseConvSum<T>>& epilogue,
-    int64_t row, int64_t column, SparseConvSum<T> value) {
+__device__ __forceinline__ accumulate_t<T> apply_epilogue(
+    const SparseConvShape& shape, const SparseConvEpilogue<T, accumulate_t<T>>& epilogue,
+    int64_t row, int64_t column, accumulate_t<T> value) {
   if (epilogue.bias) value += to_sum(epilogue.bias[column]);
   if (epilogue.residual) value += to_sum(epilogue.residual[row * shape.c_out + column]);
   return value < 0 ? value * epilogue.negative_slope : value;

@@ -14,7 +14,7 @@ constexpr int kWeightLane = kWeightTile / kWeightMicro;
 
 template <typename T>
 __global__ void __launch_bounds__(kWeightThreads) weight_kernel(const WeightArguments<T> args) {
-  using Sum = SparseConvSum<T>;
+  using Sum = accumulate_t<T>;
   __shared__ Pairs<kWeightThreads, kWeightThreads> pairs;
   __shared__ Sum a[kPairDepth][kWeightTile];
   __shared__ Sum b[kPairDepth][kWeightTile];

@@ -15,9 +15,9 @@ struct WeightArguments {
   const T* grad_out;
   const int32_t* neighbors;
   int64_t split_rows;
-  int64_t row_tiles;           // kWeightTile input channels each
-  int64_t column_tiles;        // kWeightTile output channels each
-  SparseConvSum<T>* partials;  // [splits, num_offsets, c_in, c_out]
+  int64_t row_tiles;          // kWeightTile input channels each
+  int64_t column_tiles;       // kWeightTile output channels each
+  accumulate_t<T>* partials;  // [splits, num_offsets, c_in, c_out]
   int32_t* error_flag;
 };
 

@@ -8,6 +8,7 @@ concatenation is a sum of products.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -131,6 +132,7 @@ class FusedStudent(nn.Module):
     @torch.no_grad()
     def __init__(self, student: Student) -> None:
         super().__init__()
+        student = copy.deepcopy(student)  # what is not folded must not follow later training
         self.config = student.config
         self.point_features = student.point_features
         self.blocks = nn.ModuleList(FusedBlock(cast(SPVBlock, b)) for b in student.blocks)

@@ -73,8 +73,8 @@ void check_forward(SparseConvShape shape, float density, bool fused, bool tf32 =
   const auto residual = random.uniform_vector<T>(shape.num_out * shape.c_out);
 
   std::vector<T> out(shape.num_out * shape.c_out);
-  SparseConvEpilogue<T, cuda::SparseConvSum<T>> epilogue;
-  if (fused) epilogue = {bias.data(), residual.data(), cuda::SparseConvSum<T>(0.25)};
+  SparseConvEpilogue<T, cuda::accumulate_t<T>> epilogue;
+  if (fused) epilogue = {bias.data(), residual.data(), cuda::accumulate_t<T>(0.25)};
   int32_t error_flag = 0;
   CHECK(cuda::sparse_conv(shape, features.data, weight.data, table.neighbors.data(), epilogue, tf32,
                           out.data(), &error_flag, nullptr) == cudaSuccess);

@@ -75,6 +75,18 @@ def test_fused_form_equals_the_network(student) -> None:
 
 
 @torch.no_grad()
+def test_fused_form_keeps_the_weights_of_its_moment(checkpoint) -> None:
+    student = Student.from_reference_checkpoint(checkpoint).train()
+    points, batch_index = scan(300), torch.zeros(300, dtype=torch.int64)
+    fused = student.fused()
+    assert all(module.training for module in student.modules())
+    before, _ = fused(points, batch_index)
+    for parameter in student.parameters():
+        parameter.add_(1.0)
+    assert torch.equal(fused(points, batch_index)[0], before)
+
+
+@torch.no_grad()
 def test_points_outside_change_nothing(student) -> None:
     points = scan(300)
     outside = torch.tensor([[60.0, 0, 0, 0.5], [0, 0, 2.0, 0.5], [float("nan"), 0, 0, 0]])
