@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -14,6 +14,8 @@ from elite.errors import EliteError
 from elite.files import write_text
 
 __all__ = ["RunFolder"]
+
+Config = TypeVar("Config", bound=TrainConfig)
 
 
 class RunFolder:
@@ -28,23 +30,29 @@ class RunFolder:
         self.best_weights = path / "best.safetensors"
         self._board: SummaryWriter | None = None
 
-    def start(self, config: TrainConfig) -> None:
-        """Writes the resolved configuration of a new run."""
-        if self.config_path.exists():
+    def refuse_a_second_run(self) -> None:
+        """A run that was killed before its first checkpoint has nothing worth keeping."""
+        if self.state_path.exists():
             raise EliteError(
                 f"{self.path}: there is a run already",
                 f"Continue it with --resume {self.path}, or choose another --output.",
             )
-        write_text(self.config_path, dump_config(config))
 
-    def config(self) -> TrainConfig:
-        """The configuration that the run was started with."""
+    def start(self, config: TrainConfig) -> None:
+        """Writes the resolved configuration of a new run."""
+        write_text(self.config_path, dump_config(config))
+        self.rewind(-1)
+
+    def config(self, kind: type[Config] = TrainConfig) -> Config:  # type: ignore[assignment]
+        """The configuration that the run was started with; `kind` is its dataclass."""
         if not self.config_path.is_file():
             raise EliteError(f"{self.path}: there is no run to resume (no config.yaml)")
-        return load_config(TrainConfig, self.config_path)
+        return load_config(kind, self.config_path)
 
     def rewind(self, step: int) -> None:
-        """Forgets what was recorded after `step`, which a resumed run records again."""
+        """Forgets what a killed process left: records after `step`, and unfinished files."""
+        for unfinished in self.path.glob(".*.tmp"):
+            unfinished.unlink()
         if not self.metrics_path.exists():
             return
         lines = self.metrics_path.read_text().splitlines(keepends=True)

@@ -1,11 +1,13 @@
-"""Trains the student alone, on one device or several."""
+"""The training loop: any recipe, on one device or several."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
@@ -15,27 +17,27 @@ from elite.data import (
     DatasetSpec,
     EpochSampler,
     SemanticKitti,
-    TrainingScans,
     class_weights,
     training_loader,
     validation_loader,
 )
 from elite.engine.checkpoint import Progress, load_state, load_weights, save_state, save_weights
 from elite.engine.evaluate import Evaluation, evaluate
-from elite.engine.initialize import initialize
 from elite.engine.progress import TrainingDisplay
 from elite.engine.run_folder import RunFolder
 from elite.engine.schedule import learning_rate
+from elite.engine.supervised import Supervised
+from elite.engine.task import Plan, Recipe, Terms, named_terms
 from elite.engine.train_config import OptimizerConfig, TrainConfig
 from elite.errors import EliteError
-from elite.losses import SegmentationLoss, SegmentationTerms
+from elite.losses import SegmentationLoss
 from elite.metrics import Scores, scores
-from elite.student import Student
 from elite.types import Batch
 
 __all__ = ["TrainResult", "train"]
 
 MAX_SKIPPED_IN_A_ROW = 50
+T = TypeVar("T")
 
 
 @dataclass
@@ -55,38 +57,29 @@ def train(
     *,
     resume: bool = False,
     weights: Path | None = None,
-    network: Any = None,
+    recipe: Recipe | None = None,
 ) -> TrainResult:
     """Trains until the last epoch of `config`.
 
     Args:
+        config: of the recipe, which may have a dataclass of its own derived from `TrainConfig`.
         folder: of the run; new, or with `resume` that of an interrupted run, which goes on exactly
             where its last checkpoint was written.
-        weights: weights to start from; nothing else is taken from the file.
-        network: instead of the student of `config`: a module with its interface.
+        weights: the student's weights to start from; nothing else is taken from the file.
+        recipe: what is trained on which data; the student alone if none is given.
 
     Raises:
         EliteError: if the data is missing, the run exists already (or, with `resume`, does not), or
             the gradients of many steps in a row are not finite.
     """
-    network = network or _new_student(config)
-    return _Trainer(config, RunFolder(folder), network, weights).run(resume)
+    return _Trainer(config, RunFolder(folder), recipe or Supervised(config), weights).run(resume)
 
 
-def _new_student(config: TrainConfig) -> Student:
-    torch.manual_seed(config.seed)
-    student = Student(config.student)
-    initialize(student)
-    return student
-
-
-def _optimizer(
-    weights: Iterable[torch.nn.Parameter], config: OptimizerConfig
-) -> torch.optim.Optimizer:
+def _optimizer(groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim.Optimizer:
     if config.name == "adamw":
-        return torch.optim.AdamW(weights, lr=config.lr, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
     return torch.optim.SGD(
-        weights,
+        groups,
         lr=config.lr,
         momentum=config.momentum,
         nesterov=config.nesterov,
@@ -94,37 +87,36 @@ def _optimizer(
     )
 
 
+def _grouped(items: Iterable[T], size: int) -> Iterator[list[T]]:
+    """Lists of `size` items; the last one may be shorter."""
+    iterator = iter(items)
+    while group := list(islice(iterator, size)):
+        yield group
+
+
 class _Trainer:
     def __init__(
-        self, config: TrainConfig, folder: RunFolder, network: Any, weights: Path | None
+        self, config: TrainConfig, folder: RunFolder, recipe: Recipe, weights: Path | None
     ) -> None:
         self.config = config
         self.folder = folder
         self.accelerator = Accelerator(mixed_precision=config.precision)
         self.spec = DatasetSpec.load(config.data.spec)
-        self.module = network
-        if weights is not None:
-            load_weights(weights, network)
-        self._prepare_data()
-        self._prepare_network()
+        plan = self._prepare_data(recipe)
+        self._prepare_task(recipe, plan, weights)
         self.progress = Progress()
         self.skipped_in_a_row = 0
         self.scores: Scores | None = None
 
     # ---- preparation -----------------------------------------------------------------------------
 
-    def _prepare_data(self) -> None:
-        data, seed = self.config.data, self.config.seed
-        scans = SemanticKitti(data.roots, data.train_split, self.spec)
-        self.sampler = EpochSampler(len(scans), seed)
-        training = TrainingScans(scans, self.config.augmentation, seed)
+    def _prepare_data(self, recipe: Recipe) -> Plan:
+        data, optimizer = self.config.data, self.config.optimizer
+        training = recipe.training_scans(self.spec)
+        self.sampler = EpochSampler(len(training), self.config.seed)
         loader = training_loader(training, self.sampler, data.batch_size, data.num_workers)
         self.loader = self.accelerator.prepare(loader)
-        self.steps_per_epoch = len(self.loader)
-        counts = self.spec.counts if data.class_counts == "spec" else scans.count_labels()
-        self.loss = SegmentationLoss(
-            torch.from_numpy(class_weights(counts)), self.config.lovasz_weight
-        ).to(self.accelerator.device)
+        self.steps_per_epoch = -(-len(self.loader) // optimizer.accumulate)
         self.validation = None
         if data.val_split is not None:
             # Each process takes every n-th scan. Accelerate would repeat scans to even out the
@@ -133,20 +125,34 @@ class _Trainer:
             a = self.accelerator
             share: Any = Subset(whole, range(a.process_index, len(whole), a.num_processes))  # type: ignore[arg-type]
             self.validation = validation_loader(share, num_workers=data.num_workers)
+        counted = data.class_counts == "scans"
+        counts = training.scans.count_labels() if counted else self.spec.counts
+        return Plan(
+            spec=self.spec,
+            class_weights=torch.from_numpy(class_weights(counts)),
+            total_steps=optimizer.epochs * self.steps_per_epoch,
+        )
 
-    def _prepare_network(self) -> None:
+    def _prepare_task(self, recipe: Recipe, plan: Plan, weights: Path | None) -> None:
+        task = recipe.task(plan)
+        if weights is not None:
+            load_weights(weights, task.student)
         if self.accelerator.num_processes > 1 and self.accelerator.device.type == "cuda":
             convert: Any = torch.nn.SyncBatchNorm.convert_sync_batchnorm
-            self.module = convert(self.module)
-        weights = self.module.parameters()
-        self.network, self.optimizer = self.accelerator.prepare(
-            self.module, _optimizer(weights, self.config.optimizer)
+            task = convert(task)
+        self.task = task
+        self.total_steps = plan.total_steps
+        self.validation_loss = SegmentationLoss(plan.class_weights, self.config.lovasz_weight).to(
+            self.accelerator.device
+        )
+        self.wrapped, self.optimizer = self.accelerator.prepare(
+            task, _optimizer(task.parameter_groups(), self.config.optimizer)
         )
 
     @property
     def _stateful(self) -> dict[str, Any]:
         """What a checkpoint holds besides progress and random numbers."""
-        parts = {"network": self.module, "optimizer": self.optimizer}
+        parts = {"task": self.task, "optimizer": self.optimizer}
         if self.accelerator.scaler is not None:
             parts["scaler"] = self.accelerator.scaler
         return parts
@@ -154,46 +160,53 @@ class _Trainer:
     # ---- the run ---------------------------------------------------------------------------------
 
     def run(self, resume: bool) -> TrainResult:
-        if resume:
-            self.progress = load_state(self.folder.state_path, **self._stateful)
-        if self.accelerator.is_main_process:
-            if resume:
-                self.folder.rewind(self.progress.step)
-            else:
-                self.folder.start(self.config)
-        total = self.config.optimizer.epochs * self.steps_per_epoch
+        self._open(resume)
         shown = self.accelerator.is_main_process
-        with TrainingDisplay(total, self.progress.step, shown) as self.display:
+        with TrainingDisplay(self.total_steps, self.progress.step, shown) as self.display:
+            if not resume:
+                self._validate()
+                self._checkpoint()
             while self.progress.epoch < self.config.optimizer.epochs:
                 self._run_epoch()
         self.folder.close()
         return self._result()
 
+    def _open(self, resume: bool) -> None:
+        if resume:
+            self.progress = load_state(self.folder.state_path, **self._stateful)
+        else:
+            self.folder.refuse_a_second_run()
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            if resume:
+                self.folder.rewind(self.progress.step)
+            else:
+                self.folder.start(self.config)
+
     def _run_epoch(self) -> None:
-        p, processes = self.progress, self.accelerator.num_processes
+        p, c = self.progress, self.config
+        scans_a_step = c.data.batch_size * c.optimizer.accumulate * self.accelerator.num_processes
         self.sampler.epoch = p.epoch
-        self.sampler.start = p.step_in_epoch * self.config.data.batch_size * processes
-        self.module.train()
-        for batch in self.loader:
-            self._run_step(batch)
-            due = p.step % self.config.checkpoint_every == 0
+        self.sampler.start = p.step_in_epoch * scans_a_step
+        self.task.train()
+        for batches in _grouped(self.loader, c.optimizer.accumulate):
+            self._run_step(batches)
+            due = p.step % c.checkpoint_every == 0
             if due and p.step_in_epoch < self.steps_per_epoch:
                 self._checkpoint()
         p.epoch += 1
         p.step_in_epoch = 0
-        last = p.epoch == self.config.optimizer.epochs
-        if self.validation is not None and (last or p.epoch % self.config.validate_every == 0):
+        if p.epoch == c.optimizer.epochs or p.epoch % c.validate_every == 0:
             self._validate()
         self._checkpoint()
 
-    def _run_step(self, batch: Batch) -> None:
+    def _run_step(self, batches: Sequence[Batch]) -> None:
         p, o = self.progress, self.config.optimizer
         rate = learning_rate(o, p.step, self.steps_per_epoch)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        terms = self._loss_of(batch)
-        self.accelerator.backward(terms.total)
-        norm = self.accelerator.clip_grad_norm_(self.module.parameters(), o.clip_norm)
+            group["lr"] = rate * group.get("lr_scale", 1.0)
+        terms = self._gradients_of(batches)
+        norm = self.accelerator.clip_grad_norm_(self.task.parameters(), o.clip_norm)
         self._update(bool(torch.isfinite(norm)))
         p.step += 1
         p.step_in_epoch += 1
@@ -201,18 +214,23 @@ class _Trainer:
             self._record(terms, rate, float(norm))
         self.display.advance()
 
-    def _loss_of(self, batch: Batch) -> SegmentationTerms:
-        assert batch.labels is not None, "training needs labels"
-        output = self.network(batch.points, batch.batch_index, batch.batch_size)
-        # A point outside the range has a row of zeros instead of a prediction: nothing to learn.
-        terms: SegmentationTerms = self.loss(output.logits, batch.labels.where(output.valid, 0))
-        return terms
+    def _gradients_of(self, batches: Sequence[Batch]) -> list[Terms]:
+        """Gradients of the mean loss; processes exchange them once, with the last batch."""
+        every = []
+        for batch in batches:
+            last = batch is batches[-1]
+            with nullcontext() if last else self.accelerator.no_sync(self.wrapped):
+                terms: Terms = self.wrapped(batch)
+                self.accelerator.backward(terms.total / len(batches))
+            every.append(terms)
+        return every
 
     def _update(self, finite: bool) -> None:
         """Takes the optimizer's step, or leaves it out where a gradient is not finite."""
         if finite or self.accelerator.scaler is not None:  # a scaler leaves it out by itself
             self.optimizer.step()
         self.optimizer.zero_grad()
+        self.task.after_step(self.progress.step, finite)
         self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
         self.progress.skipped += not finite
         if self.skipped_in_a_row == MAX_SKIPPED_IN_A_ROW:
@@ -223,16 +241,16 @@ class _Trainer:
 
     # ---- what is kept ----------------------------------------------------------------------------
 
-    def _record(self, terms: SegmentationTerms, rate: float, norm: float) -> None:
-        loss = float(terms.total.detach())
-        self.display.show_loss(loss)
+    def _record(self, terms: Sequence[Terms], rate: float, norm: float) -> None:
+        """One line about the latest step: the mean over its batches."""
+        named = [named_terms(t) for t in terms]
+        values = {name: float(sum(n[name] for n in named)) / len(named) for name in named[0]}
+        self.display.show_loss(values["loss"])
         if self.accelerator.is_main_process:
             self.folder.record(
                 self.progress.step,
                 epoch=self.progress.epoch,
-                loss=loss,
-                cross_entropy=float(terms.cross_entropy.detach()),
-                lovasz=float(terms.lovasz.detach()),
+                **values,
                 learning_rate=rate,
                 gradient_norm=norm,
                 skipped=self.progress.skipped,
@@ -240,10 +258,12 @@ class _Trainer:
 
     def _validate(self) -> None:
         """One confusion matrix over the validation scans of all processes."""
-        assert self.validation is not None
+        if self.validation is None:
+            return
         device = self.accelerator.device
+        network = self.task.student.fused()
         local = evaluate(
-            self.module.fused(), self.validation, self.spec.num_classes, device, self.loss
+            network, self.validation, self.spec.num_classes, device, self.validation_loss
         )
         total = self._sum_over_processes(local)
         self.scores = scores(total.counts, self.spec.names)
@@ -272,11 +292,13 @@ class _Trainer:
 
     def _checkpoint(self) -> None:
         if self.accelerator.is_main_process:
-            save_state(self.folder.state_path, self.progress, **self._stateful)
+            # The state comes last: a run that is killed in between goes on from the state before,
+            # and writes the same weights again.
             self._save_weights(self.folder.last_weights)
+            save_state(self.folder.state_path, self.progress, **self._stateful)
 
     def _save_weights(self, path: Path) -> None:
-        save_weights(path, self.module, self.config.student, self.spec)
+        save_weights(path, self.task.student, self.config.student, self.spec)
 
     def _result(self) -> TrainResult:
         best = self.progress.best_miou

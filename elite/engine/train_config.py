@@ -45,6 +45,7 @@ class OptimizerConfig:
         momentum: of SGD, as is `nesterov`.
         warmup_epochs: epochs, or a fraction of one, in which the learning rate rises.
         clip_norm: gradients are scaled down to this norm.
+        accumulate: batches whose gradients are averaged before a step.
     """
 
     name: Literal["sgd", "adamw"] = "sgd"
@@ -55,6 +56,7 @@ class OptimizerConfig:
     epochs: int = 64
     warmup_epochs: float = 1.0
     clip_norm: float = 1.0
+    accumulate: int = 1
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from stand_in import StandIn
 from elite.data import AugmentationConfig
 from elite.engine.run_folder import RunFolder
 from elite.engine.schedule import learning_rate
-from elite.engine.train import train
+from elite.engine.supervised import Supervised
+from elite.engine.train import TrainResult, train
 from elite.engine.train_config import DataConfig, OptimizerConfig, TrainConfig
 from elite.errors import EliteError
 
@@ -28,6 +30,10 @@ def config(dataset: Path) -> TrainConfig:
     )
 
 
+def run(config: TrainConfig, folder: Path, *, network: StandIn, **options: Any) -> TrainResult:
+    return train(config, folder, recipe=Supervised(config, network), **options)
+
+
 def weights(folder: Path, name: str = "last") -> dict[str, torch.Tensor]:
     return load_file(folder / f"{name}.safetensors")
 
@@ -40,7 +46,7 @@ def assert_equal_bits(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) ->
 
 def test_a_run_learns_and_leaves_its_record(config: TrainConfig, tmp_path: Path) -> None:
     config = replace(config, optimizer=replace(config.optimizer, epochs=25))
-    result = train(config, tmp_path / "run", network=StandIn())
+    result = run(config, tmp_path / "run", network=StandIn())
     assert result.steps == 75  # three scans, one a step
     assert result.skipped == 0
     assert result.best_miou > 0.5
@@ -51,7 +57,7 @@ def test_a_run_learns_and_leaves_its_record(config: TrainConfig, tmp_path: Path)
     assert [line["step"] for line in steps] == list(range(1, 76))
     assert steps[-1]["loss"] < 0.6 * steps[0]["loss"]
     validations = [line for line in lines if "val_loss" in line]
-    assert len(validations) == 25
+    assert [line["step"] for line in validations] == list(range(0, 76, 3))  # the first is untrained
     assert validations[-1]["val_loss"] < validations[0]["val_loss"]
     assert max(line["val_miou_present"] for line in validations) == result.best_miou
     assert list((tmp_path / "run/tensorboard").iterdir())
@@ -59,21 +65,21 @@ def test_a_run_learns_and_leaves_its_record(config: TrainConfig, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("stop_at", "optimizer"), [(3, "sgd"), (6, "sgd"), (8, "adamw"), (9, "adamw"), (12, "sgd")]
+    ("stop_at", "optimizer"), [(5, "sgd"), (8, "sgd"), (10, "adamw"), (11, "adamw"), (14, "sgd")]
 )
 def test_an_interrupted_run_resumes_to_the_bit(
     config: TrainConfig, tmp_path: Path, stop_at: int, optimizer: str
 ) -> None:
-    """Five forward passes an epoch: three steps and two scans of the validation."""
+    """Two forward passes to validate first, then an epoch has five: three steps and two scans."""
     config = replace(config, optimizer=replace(config.optimizer, name=optimizer))
-    train(config, tmp_path / "whole", network=StandIn())
+    run(config, tmp_path / "whole", network=StandIn())
 
     interrupted = StandIn()
     interrupted.stop_at = stop_at
     with pytest.raises(KeyboardInterrupt):
-        train(config, tmp_path / "run", network=interrupted)
+        run(config, tmp_path / "run", network=interrupted)
     torch.manual_seed(12345)  # another process begins with other random numbers
-    result = train(config, tmp_path / "run", resume=True, network=StandIn(seed=99))
+    result = run(config, tmp_path / "run", resume=True, network=StandIn(seed=99))
 
     assert result.steps == 12
     for name in ("last", "best"):
@@ -82,21 +88,21 @@ def test_an_interrupted_run_resumes_to_the_bit(
 
 
 def test_a_finished_run_resumes_to_itself(config: TrainConfig, tmp_path: Path) -> None:
-    first = train(config, tmp_path / "run", network=StandIn())
+    first = run(config, tmp_path / "run", network=StandIn())
     before = weights(tmp_path / "run")
     network = StandIn(seed=1)
-    again = train(config, tmp_path / "run", resume=True, network=network)
+    again = run(config, tmp_path / "run", resume=True, network=network)
     assert network.calls == 0
     assert (again.steps, again.best_miou) == (first.steps, first.best_miou)
     assert_equal_bits(weights(tmp_path / "run"), before)
 
 
 def test_weights_are_weights_only(config: TrainConfig, tmp_path: Path) -> None:
-    train(config, tmp_path / "first", network=StandIn())
+    run(config, tmp_path / "first", network=StandIn())
     path = tmp_path / "first/last.safetensors"
     short = replace(config, optimizer=replace(config.optimizer, lr=0.0, epochs=1))
     network = StandIn(seed=7)
-    result = train(short, tmp_path / "second", weights=path, network=network)
+    result = run(short, tmp_path / "second", weights=path, network=network)
     assert result.steps == 3  # counted from 0 again
     learned = {k: v for k, v in weights(tmp_path / "second").items() if "running" not in k}
     for name in (n for n in learned if "num_batches" not in n):
@@ -107,8 +113,8 @@ def test_steps_with_gradients_that_are_not_finite_are_skipped(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     network = StandIn()
-    network.poison_at = range(2, 4)
-    result = train(config, tmp_path / "run", network=network)
+    network.poison_at = range(4, 6)  # after two scans of validation
+    result = run(config, tmp_path / "run", network=network)
     assert result.skipped == 2
     assert all(v.isfinite().all() for v in weights(tmp_path / "run").values())
 
@@ -119,21 +125,48 @@ def test_divergence_ends_the_run(config: TrainConfig, tmp_path: Path) -> None:
     config = replace(config, optimizer=replace(config.optimizer, epochs=100))
     config = replace(config, validate_every=1000)
     with pytest.raises(EliteError, match=r"50 steps in a row are not finite\nLower optimizer.lr"):
-        train(config, tmp_path / "run", network=network)
+        run(config, tmp_path / "run", network=network)
 
 
 def test_a_run_is_not_overwritten(config: TrainConfig, tmp_path: Path) -> None:
     config = replace(config, optimizer=replace(config.optimizer, epochs=1))
-    train(config, tmp_path / "run", network=StandIn())
+    run(config, tmp_path / "run", network=StandIn())
     with pytest.raises(EliteError, match=r"there is a run already\nContinue it with --resume"):
-        train(config, tmp_path / "run", network=StandIn())
+        run(config, tmp_path / "run", network=StandIn())
+
+
+def test_a_run_that_was_killed_before_its_first_checkpoint_is_started_again(
+    config: TrainConfig, tmp_path: Path
+) -> None:
+    killed = StandIn()
+    killed.stop_at = 2  # in the first validation
+    with pytest.raises(KeyboardInterrupt):
+        run(config, tmp_path / "run", network=killed)
+    (tmp_path / "run/.last.pt.123.tmp").touch()
+    with pytest.raises(EliteError, match="no checkpoint yet; start it again"):
+        run(config, tmp_path / "run", network=StandIn(), resume=True)
+    run(config, tmp_path / "run", network=StandIn())
+    run(config, tmp_path / "whole", network=StandIn())
+    assert RunFolder(tmp_path / "run").metrics() == RunFolder(tmp_path / "whole").metrics()
+    assert {p.name for p in (tmp_path / "run").iterdir()} == {
+        p.name for p in (tmp_path / "whole").iterdir()
+    }
+
+
+def test_a_step_takes_several_batches(config: TrainConfig, tmp_path: Path) -> None:
+    """Three scans an epoch, two a step: the last step of an epoch has one scan only."""
+    optimizer = replace(config.optimizer, accumulate=2, epochs=2)
+    data = replace(config.data, val_split=None)
+    network = StandIn()
+    result = run(replace(config, optimizer=optimizer, data=data), tmp_path / "run", network=network)
+    assert (result.steps, network.calls) == (4, 6)
 
 
 def test_training_without_validation_keeps_the_last_weights(
     config: TrainConfig, tmp_path: Path
 ) -> None:
     config = replace(config, data=replace(config.data, val_split=None, class_counts="scans"))
-    result = train(config, tmp_path / "run", network=StandIn())
+    result = run(config, tmp_path / "run", network=StandIn())
     assert result.best_miou is None
     assert result.weights.endswith("last.safetensors")
 
