@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
-EXTRAS ?= test
+EXTRAS ?= test,segment
 
 .PHONY: help setup build test lint format emulate emulated nvcc bench gpu-check demo clean
 
