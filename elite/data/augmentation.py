@@ -49,13 +49,7 @@ def augment(scan: Scan, config: AugmentationConfig, rng: np.random.Generator) ->
     projection = scan.projection
     if projection is not None:
         projection = (projection @ np.linalg.inv(transform)).astype(np.float32)
-    return replace(
-        scan,
-        points=points,
-        labels=None if scan.labels is None else scan.labels[keep],
-        instances=None if scan.instances is None else scan.instances[keep],
-        projection=projection,
-    )
+    return replace(scan.take(keep), points=points, projection=projection)
 
 
 def _random_transform(config: AugmentationConfig, rng: np.random.Generator) -> Matrix:

@@ -79,12 +79,12 @@ class DatasetSpec:
 
     def unknown_ids(self, raw_labels: NDArray[np.unsignedinteger]) -> list[int]:
         """The ids among `raw_labels` that belong to no class."""
-        present = np.flatnonzero(np.bincount(raw_labels, minlength=NUM_RAW_IDS))
+        present = np.flatnonzero(np.bincount(raw_labels.ravel(), minlength=NUM_RAW_IDS))
         return [int(i) for i in present[self._to_learning[present] == UNKNOWN]]
 
     def to_learning(
         self,
-        raw_labels: NDArray[np.unsignedinteger],  # [N], below 65536
+        raw_labels: NDArray[np.unsignedinteger],  # of points or pixels, below 65536
         source: str | Path = "labels",
     ) -> NDArray[np.int64]:
         """Learning ids of raw ids.

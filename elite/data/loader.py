@@ -14,13 +14,16 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from elite.data.augmentation import AugmentationConfig, augment
+from elite.data.camera import CameraConfig, crop_camera
 from elite.data.collate import collate
+from elite.data.cut_mix import CutMixConfig, paste_instances
 from elite.data.semantic_kitti import SemanticKitti
 from elite.types import Scan
 
 __all__ = ["EpochSampler", "TrainingScans", "training_loader", "validation_loader"]
 
 Key = tuple[int, int]  # epoch, index
+CAMERA, CUT_MIX = 1, 2  # random streams beside the one of the points
 
 
 class EpochSampler(Sampler[Key]):
@@ -46,20 +49,50 @@ class EpochSampler(Sampler[Key]):
 
 
 class TrainingScans(Dataset[Scan]):
-    """Augmented scans; the key carries the epoch, so that worker processes know it."""
+    """Augmented scans; the key carries the epoch, so that worker processes know it.
 
-    def __init__(self, scans: SemanticKitti, config: AugmentationConfig, seed: int) -> None:
+    The camera, CutMix and the augmentation of the points draw from streams of their own: with and
+    without images, the points of a scan are the same.
+
+    Args:
+        scans: with images, if `camera` is given.
+        camera: how images are cropped and changed; None leaves them out.
+        cut_mix: what is pasted from other scans.
+    """
+
+    def __init__(
+        self,
+        scans: SemanticKitti,
+        config: AugmentationConfig,
+        seed: int,
+        *,
+        camera: CameraConfig | None = None,
+        cut_mix: CutMixConfig | None = None,
+    ) -> None:
         self.scans = scans
         self.config = config
         self.seed = seed
+        self.camera = camera
+        self.cut_mix = cut_mix or CutMixConfig()
 
     def __len__(self) -> int:
         return len(self.scans)
 
     def __getitem__(self, key: Key) -> Scan:
-        epoch, index = key
-        rng = np.random.default_rng((self.seed, epoch, index))
-        return augment(self.scans[index], self.config, rng)
+        scan = self.scans.read(key[1], images=self.camera is not None)
+        if self.camera is not None and scan.image is not None:
+            scan = crop_camera(scan, self.camera, self._stream(key, CAMERA))
+        scan = self._mix(scan, self._stream(key, CUT_MIX))
+        return augment(scan, self.config, self._stream(key))
+
+    def _stream(self, key: Key, *purpose: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, *key, *purpose))
+
+    def _mix(self, scan: Scan, rng: np.random.Generator) -> Scan:
+        if rng.random() >= self.cut_mix.probability:
+            return scan
+        donor = self.scans.read(int(rng.integers(len(self.scans))), images=False)
+        return paste_instances(scan, donor, self.cut_mix, rng)
 
 
 def training_loader(

@@ -12,6 +12,7 @@ from PIL import Image
 
 from elite.data.calibration import read_projection
 from elite.data.dataset_spec import DatasetSpec
+from elite.data.pseudo_labels import read_pseudo_labels
 from elite.data.scan_files import read_labels, read_points
 from elite.errors import EliteError
 from elite.types import Scan
@@ -45,6 +46,11 @@ class Frame:
     def calibration(self) -> Path:
         return self._folder / "calib.txt"
 
+    def pseudo_labels(self, root: Path) -> Path:
+        """The semantic pseudo-labels of the frame's image, below a folder of their own."""
+        folder = root / "sequences" / self.sequence / "pseudo_labels" / "semantic"
+        return folder / f"{self.points.stem}.png"
+
     @property
     def name(self) -> str:
         return f"{self.sequence}/{self.points.stem}"
@@ -64,6 +70,15 @@ class SemanticKitti:
 
     Labels, and images with their projection, are read only when wanted, so that prediction needs
     nothing but points.
+
+    Args:
+        roots: folders that hold `sequences/`; their scans are put together.
+        split: a split of `spec`, or sequences as in "00,01".
+        labels: whether scans have labels and instances.
+        images: whether scans have an image and its projection.
+        require_images: whether a scan without an image file is an error; otherwise it has none.
+        pseudo_labels: folder that holds `sequences/NN/pseudo_labels`; needs `images`. A scan with
+            an image must have them.
     """
 
     def __init__(
@@ -74,10 +89,14 @@ class SemanticKitti:
         *,
         labels: bool = True,
         images: bool = False,
+        require_images: bool = True,
+        pseudo_labels: str | Path | None = None,
     ) -> None:
         self.spec = spec
         self.labels = labels
         self.images = images
+        self.require_images = require_images
+        self.pseudo_labels = None if pseudo_labels is None else Path(pseudo_labels)
         sequences = spec.sequences(split)
         self.frames = [frame for root in roots for frame in find_frames(Path(root), sequences)]
         if not self.frames:
@@ -94,16 +113,26 @@ class SemanticKitti:
         return (self[i] for i in range(len(self)))
 
     def __getitem__(self, index: int) -> Scan:
+        return self.read(index, images=self.images)
+
+    def read(self, index: int, *, images: bool) -> Scan:
+        """The scan as `[index]` gives it; without `images` nothing of the camera is read."""
         frame = self.frames[index]
         scan = Scan(points=read_points(frame.points), name=frame.name)
         if self.labels:
             raw_labels, instances = read_labels(frame.labels, len(scan.points))
             scan.labels = self.spec.to_learning(raw_labels, frame.labels)
             scan.instances = instances.astype(np.int64)
-        if self.images:
-            scan.image = _read_image(frame.image)
-            scan.projection = read_projection(frame.calibration)
+        if images and (self.require_images or frame.image.is_file()):
+            self._add_image(scan, frame)
         return scan
+
+    def _add_image(self, scan: Scan, frame: Frame) -> None:
+        scan.image = _read_image(frame.image)
+        scan.projection = read_projection(frame.calibration)
+        if self.pseudo_labels is not None:
+            path = frame.pseudo_labels(self.pseudo_labels)
+            scan.pseudo_labels = read_pseudo_labels(path, self.spec, scan.image.shape[:2])
 
     def count_labels(self) -> NDArray[np.int64]:
         """Points per learning id over the split, read from every label file."""
