@@ -25,6 +25,8 @@ class AugmentationConfig:
         scale: smallest and largest factor of x and y; heights are kept.
         translation: standard deviation of the shift along each axis, in metres.
         dropout: largest fraction of the points that is left out.
+        sector: width of the wedge around the vertical axis, in degrees, whose points are kept; its
+            direction is drawn. Less than 360 makes steps that are as much cheaper.
     """
 
     rotation: float = 360.0
@@ -33,6 +35,7 @@ class AugmentationConfig:
     scale: tuple[float, float] = (0.95, 1.05)
     translation: float = 0.1
     dropout: float = 0.2
+    sector: float = 360.0
 
 
 def augment(scan: Scan, config: AugmentationConfig, rng: np.random.Generator) -> Scan:
@@ -44,6 +47,7 @@ def augment(scan: Scan, config: AugmentationConfig, rng: np.random.Generator) ->
     """
     transform = _random_transform(config, rng)
     keep = _random_subset(len(scan.points), config.dropout, rng)
+    keep = keep[_in_random_sector(scan.points[keep], config.sector, rng)]
     points = scan.points[keep]
     points[:, :3] = points[:, :3] @ transform[:3, :3].T + transform[:3, 3]
     projection = scan.projection
@@ -63,6 +67,18 @@ def _random_transform(config: AugmentationConfig, rng: np.random.Generator) -> M
     transform: Matrix = np.diag([scale * signs[0], scale * signs[1], 1, 1]) @ rotation
     transform[:3, 3] = rng.normal(0.0, config.translation, size=3)
     return transform
+
+
+def _in_random_sector(
+    points: NDArray[np.float32], width: float, rng: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Which points lie in a wedge of `width` degrees; all of them if that is a full turn."""
+    if width >= 360.0:
+        return np.ones(len(points), bool)
+    direction = rng.uniform(0.0, 360.0)
+    azimuth = np.rad2deg(np.arctan2(points[:, 1], points[:, 0]))
+    inside: NDArray[np.bool_] = (azimuth - direction) % 360.0 < width
+    return inside
 
 
 def _random_subset(size: int, dropout: float, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ concatenation is a sum of products.
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -32,7 +33,22 @@ if TYPE_CHECKING:
 
 __all__ = ["FusedStudent"]
 
-POINTS_IN_CACHE = 1024  # 0.5 MB of hidden features
+
+def _distinct(columns: list[Tensor], sizes: list[int]) -> tuple[list[Tensor], Tensor]:
+    """The distinct rows of a table given by columns, and which of them each row is.
+
+    Column i holds numbers in [0, sizes[i]). A row is packed into one key: sorting numbers is
+    several times faster than sorting rows.
+    """
+    key = columns[0].long()
+    for column, size in zip(columns[1:], sizes[1:], strict=True):
+        key = key * size + column
+    key, cell = torch.unique(key, return_inverse=True)
+    distinct = []
+    for size in reversed(sizes[1:]):
+        distinct.append(key % size)
+        key = key // size
+    return [key, *reversed(distinct)], cell
 
 
 def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
@@ -164,21 +180,23 @@ class FusedStudent(nn.Module):
         return self._logits_at_points(outputs, pyramid)
 
     def _logits_at_points(self, outputs: list[Tensor], pyramid: Pyramid) -> Tensor:
-        """The head, on the CPU in pieces whose hidden layer stays in the cache."""
-        inverses = [level.points.inverse.clamp(min=0) for level in pyramid.levels[1:]]
+        """The head, once for all the points that lie in the same voxels at every scale it reads."""
+        levels = pyramid.levels[1:]
+        inverses = [level.points.inverse.clamp(min=0) for level in levels]
         num_points = inverses[0].shape[0]
-        logits = outputs[0].new_zeros(num_points, self.config.num_classes)
         if outputs[0].shape[0] == 0:  # no point has a voxel
-            return logits
+            return outputs[0].new_zeros(num_points, self.config.num_classes)
+        sizes = [len(output) for output in outputs]
+        cell = None
+        # On CUDA, counting the cells would wait for the device.
+        if outputs[0].is_cpu and math.prod(sizes) < 2**63:
+            inverses, cell = _distinct(inverses, sizes)
         parts = self.head.parts(outputs)
-        piece = POINTS_IN_CACHE if logits.is_cpu else max(num_points, 1)
-        for start in range(0, num_points, piece):
-            rows = slice(start, start + piece)
-            hidden = parts[0].index_select(0, inverses[0][rows])
-            for part, inverse in zip(parts[1:], inverses[1:], strict=True):
-                hidden += part.index_select(0, inverse[rows])
-            logits[rows] = self.head.logits(hidden.relu_())
-        return logits
+        hidden = parts[0].index_select(0, inverses[0])
+        for part, inverse in zip(parts[1:], inverses[1:], strict=True):
+            hidden += part.index_select(0, inverse)
+        logits: Tensor = self.head.logits(hidden.relu_())
+        return logits if cell is None else logits.index_select(0, cell)
 
     def _voxel_features(self, points: Tensor, pyramid: Pyramid) -> Tensor:
         """The MLP's last layer runs on the voxels' means."""

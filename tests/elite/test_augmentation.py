@@ -112,3 +112,28 @@ def test_one_seed_gives_one_scan(scan: Scan) -> None:
 def test_tiny_scans(size: int) -> None:
     scan = Scan(np.zeros((size, 4), dtype=np.float32), "tiny", np.zeros(size, dtype=np.int64))
     assert len(augment(scan, AugmentationConfig(), np.random.default_rng(0)).points) == size
+
+
+def test_a_sector_keeps_one_wedge_of_the_scan(scan: Scan) -> None:
+    kept = []
+    for seed in range(50):
+        result = changed(scan, seed, sector=90)
+        assert result.labels is not None
+        np.testing.assert_array_equal(result.points, scan.points[result.labels])
+        azimuth = np.rad2deg(np.arctan2(scan.points[:, 1], scan.points[:, 0]))
+        inside = np.isin(np.arange(1000), result.labels)
+        # All azimuths of the wedge, turned so that it starts at 0, lie before those of the rest.
+        start = azimuth[inside][np.argmax(gap_before(azimuth[inside]))]
+        turned = (azimuth - start) % 360
+        assert turned[inside].max() < 90
+        assert turned[~inside].min() > turned[inside].max()
+        kept.append(inside.mean())
+    assert np.mean(kept) == pytest.approx(0.25, abs=0.03)
+
+
+def gap_before(azimuth: np.ndarray) -> np.ndarray:
+    """How far each of the azimuths (degrees) is from the one before it on the circle."""
+    order = np.argsort(azimuth)
+    gaps = np.empty(len(azimuth))
+    gaps[order] = (azimuth[order] - np.roll(azimuth[order], 1)) % 360
+    return gaps
