@@ -35,7 +35,7 @@ __global__ void sum_kernel(const accumulate_t<T>* __restrict__ partials, int64_t
   if (i >= elements) return;
   accumulate_t<T> sum = 0;
   for (int64_t s = 0; s < splits; ++s) sum += partials[s * elements + i];
-  grad_weight[i] = from_sum<T>(sum);
+  grad_weight[i] = static_cast<T>(sum);
 }
 
 template <typename T>

@@ -41,13 +41,15 @@ __global__ void __launch_bounds__(kThreads)
         const int64_t channel = c + i % kDepth;
         const int64_t from = rows[i / kDepth];
         const bool exists = from >= 0 && channel < shape.c_in;
-        a[i % kDepth][i / kDepth] = exists ? to_sum(features[from * shape.c_in + channel]) : Sum(0);
+        a[i % kDepth][i / kDepth] =
+            exists ? static_cast<Sum>(features[from * shape.c_in + channel]) : Sum(0);
       }
       for (int i = thread; i < kTile * kDepth; i += kThreads) {
         const int64_t channel = c + i / kTile, to = first_column + i % kTile;
         const bool exists = channel < shape.c_in && to < shape.c_out;
         b[i / kTile][i % kTile] =
-            exists ? to_sum(weight[(k * shape.c_in + channel) * shape.c_out + to]) : Sum(0);
+            exists ? static_cast<Sum>(weight[(k * shape.c_in + channel) * shape.c_out + to])
+                   : Sum(0);
       }
       __syncthreads();
 #pragma unroll
@@ -77,7 +79,7 @@ __global__ void __launch_bounds__(kThreads)
       const int64_t to_column = first_column + column + j * (kTile / kMicro);
       if (to_column >= shape.c_out) continue;
       out[to_row * shape.c_out + to_column] =
-          from_sum<T>(apply_epilogue<T>(shape, epilogue, to_row, to_column, sums[i][j]));
+          static_cast<T>(apply_epilogue<T>(shape, epilogue, to_row, to_column, sums[i][j]));
     }
   }
 }

@@ -152,8 +152,8 @@ __device__ __forceinline__ void store(const Arguments<typename C::T>& args, int6
       const int64_t row = first_row + lane / 4 + half * 8;
       if (row >= args.shape.num_out) continue;
       const auto finish = [&](int i) {
-        return from_sum<T>(apply_epilogue<T>(args.shape, args.epilogue, row, column + i,
-                                             sums[tile][half * 2 + i]));
+        return static_cast<T>(apply_epilogue<T>(args.shape, args.epilogue, row, column + i,
+                                                sums[tile][half * 2 + i]));
       };
       *reinterpret_cast<Pair*>(args.out + row * args.shape.c_out + column) = {finish(0), finish(1)};
     }

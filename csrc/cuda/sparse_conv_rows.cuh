@@ -1,39 +1,14 @@
-// What the kernels of sparse convolution share: reading the neighbour table, and the number types.
+// What the kernels of sparse convolution share: reading the neighbour table, and the epilogue.
 #pragma once
 
-#include <cuda_bf16.h>
-#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 
 #include <cstdint>
-#include <type_traits>
 
 #include "common/error_flag.h"
 #include "sparse_conv.h"
 
 namespace elite_ops::cuda {
-
-template <typename T>
-__device__ __forceinline__ accumulate_t<T> to_sum(T value) {
-  if constexpr (std::is_same_v<T, __half>) {
-    return __half2float(value);
-  } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-    return __bfloat162float(value);
-  } else {
-    return value;
-  }
-}
-
-template <typename T>
-__device__ __forceinline__ T from_sum(accumulate_t<T> value) {
-  if constexpr (std::is_same_v<T, __half>) {
-    return __float2half_rn(value);
-  } else if constexpr (std::is_same_v<T, __nv_bfloat16>) {
-    return __float2bfloat16_rn(value);
-  } else {
-    return value;
-  }
-}
 
 // The input row that meets output row `i` under offset `k`, -1 where there is none.
 __device__ __forceinline__ int32_t neighbor_row(const SparseConvShape& shape,
@@ -50,8 +25,9 @@ template <typename T>
 __device__ __forceinline__ accumulate_t<T> apply_epilogue(
     const SparseConvShape& shape, const SparseConvEpilogue<T, accumulate_t<T>>& epilogue,
     int64_t row, int64_t column, accumulate_t<T> value) {
-  if (epilogue.bias) value += to_sum(epilogue.bias[column]);
-  if (epilogue.residual) value += to_sum(epilogue.residual[row * shape.c_out + column]);
+  if (epilogue.bias) value += static_cast<accumulate_t<T>>(epilogue.bias[column]);
+  if (epilogue.residual)
+    value += static_cast<accumulate_t<T>>(epilogue.residual[row * shape.c_out + column]);
   return value < 0 ? value * epilogue.negative_slope : value;
 }
 

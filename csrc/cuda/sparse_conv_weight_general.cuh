@@ -31,12 +31,14 @@ __global__ void __launch_bounds__(kWeightThreads) weight_kernel(const WeightArgu
         const int depth = e / kWeightTile, channel = e % kWeightTile, pair = first + depth;
         const int64_t c_in = block.first_row + channel, c_out = block.first_column + channel;
         const bool exists = pair < count;
-        a[depth][channel] = exists && c_in < shape.c_in
-                                ? to_sum(args.features[pairs.in[pair] * shape.c_in + c_in])
-                                : Sum(0);
-        b[depth][channel] = exists && c_out < shape.c_out
-                                ? to_sum(args.grad_out[(i + pairs.out[pair]) * shape.c_out + c_out])
-                                : Sum(0);
+        a[depth][channel] =
+            exists && c_in < shape.c_in
+                ? static_cast<Sum>(args.features[pairs.in[pair] * shape.c_in + c_in])
+                : Sum(0);
+        b[depth][channel] =
+            exists && c_out < shape.c_out
+                ? static_cast<Sum>(args.grad_out[(i + pairs.out[pair]) * shape.c_out + c_out])
+                : Sum(0);
       }
       __syncthreads();
 #pragma unroll
