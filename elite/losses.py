@@ -33,6 +33,8 @@ class SegmentationLoss(torch.nn.Module):
 
     def __init__(self, class_weights: torch.Tensor, lovasz_weight: float = 0.1) -> None:
         super().__init__()
+        class_weights = class_weights.clone()
+        class_weights[IGNORE_LABEL] = 0  # else ignored points would count in the mean's divisor
         self.register_buffer("class_weights", class_weights, persistent=False)
         self.lovasz_weight = lovasz_weight
 

@@ -58,3 +58,10 @@ def test_half_precision_logits_are_computed_in_float32() -> None:
     half = loss(logits.half(), labels).total
     assert half.dtype == torch.float32
     assert half.item() == pytest.approx(loss(logits.half().float(), labels).total.item())
+
+
+def test_ignored_points_do_not_thin_the_mean_whatever_their_weight() -> None:
+    logits, labels = torch.randn(10, 20), torch.tensor([0, 3] * 5)
+    ones = SegmentationLoss(torch.ones(20))(logits, labels)
+    labelled = torch.nn.functional.cross_entropy(logits[1::2], labels[1::2])
+    torch.testing.assert_close(ones.cross_entropy, labelled)
