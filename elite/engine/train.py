@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from torch.utils.data import Subset
 
 from elite.data import (
@@ -21,11 +22,14 @@ from elite.data import (
     training_loader,
     validation_loader,
 )
+from elite.engine.average import averaged
+from elite.engine.batch_norm import synchronize_batch_norms
 from elite.engine.checkpoint import Progress, load_state, load_weights, save_state, save_weights
 from elite.engine.evaluate import Evaluation, evaluate
 from elite.engine.progress import TrainingDisplay
 from elite.engine.run_folder import RunFolder
 from elite.engine.schedule import learning_rate
+from elite.engine.skipped_steps import SkippedSteps
 from elite.engine.supervised import Supervised
 from elite.engine.task import Plan, Recipe, Terms, named_terms
 from elite.engine.train_config import OptimizerConfig, TrainConfig
@@ -36,7 +40,6 @@ from elite.types import Batch
 
 __all__ = ["TrainResult", "train"]
 
-MAX_SKIPPED_IN_A_ROW = 50
 T = TypeVar("T")
 
 
@@ -75,6 +78,16 @@ def train(
     return _Trainer(config, RunFolder(folder), recipe or Supervised(config), weights).run(resume)
 
 
+def _accelerator(precision: str) -> Accelerator:
+    on_cpu = not torch.cuda.is_available()
+    if precision == "fp16" and on_cpu:  # Accelerate would train in float32 without a word
+        raise EliteError("precision fp16 needs a GPU", "Use precision=bf16 or precision=no.")
+    # Accelerate keeps the precision for the whole process, which may train more than once.
+    AcceleratorState._reset_state()
+    # Without `cpu`, processes that torchrun starts on a machine without a GPU train side by side.
+    return Accelerator(mixed_precision=precision, cpu=on_cpu)
+
+
 def _optimizer(groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim.Optimizer:
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
@@ -100,12 +113,12 @@ class _Trainer:
     ) -> None:
         self.config = config
         self.folder = folder
-        self.accelerator = Accelerator(mixed_precision=config.precision)
+        self.accelerator = _accelerator(config.precision)
         self.spec = DatasetSpec.load(config.data.spec)
         plan = self._prepare_data(recipe)
         self._prepare_task(recipe, plan, weights)
         self.progress = Progress()
-        self.skipped_in_a_row = 0
+        self.skipped = SkippedSteps(config.max_skipped, folder.path, self.accelerator.process_index)
         self.scores: Scores | None = None
 
     # ---- preparation -----------------------------------------------------------------------------
@@ -137,9 +150,8 @@ class _Trainer:
         task = recipe.task(plan)
         if weights is not None:
             load_weights(weights, task.student)
-        if self.accelerator.num_processes > 1 and self.accelerator.device.type == "cuda":
-            convert: Any = torch.nn.SyncBatchNorm.convert_sync_batchnorm
-            task = convert(task)
+        if self.accelerator.num_processes > 1:
+            synchronize_batch_norms(task, self.accelerator.device)
         self.task = task
         self.total_steps = plan.total_steps
         self.validation_loss = SegmentationLoss(plan.class_weights, self.config.lovasz_weight).to(
@@ -148,14 +160,24 @@ class _Trainer:
         self.wrapped, self.optimizer = self.accelerator.prepare(
             task, _optimizer(task.parameter_groups(), self.config.optimizer)
         )
+        decay = self.config.optimizer.ema_decay
+        self.average = None if decay is None else averaged(task.student, decay)
 
     @property
     def _stateful(self) -> dict[str, Any]:
         """What a checkpoint holds besides progress and random numbers."""
-        parts = {"task": self.task, "optimizer": self.optimizer}
-        if self.accelerator.scaler is not None:
-            parts["scaler"] = self.accelerator.scaler
-        return parts
+        parts = {
+            "task": self.task,
+            "optimizer": self.optimizer,
+            "average": self.average,
+            "scaler": self.accelerator.scaler,
+        }
+        return {name: part for name, part in parts.items() if part is not None}
+
+    @property
+    def _result_network(self) -> Any:
+        """The network that is validated and kept."""
+        return self.task.student if self.average is None else self.average.module
 
     # ---- the run ---------------------------------------------------------------------------------
 
@@ -207,7 +229,10 @@ class _Trainer:
             group["lr"] = rate * group.get("lr_scale", 1.0)
         terms = self._gradients_of(batches)
         norm = self.accelerator.clip_grad_norm_(self.task.parameters(), o.clip_norm)
-        self._update(bool(torch.isfinite(norm)))
+        finite = bool(torch.isfinite(norm))
+        self._update(finite)
+        self.skipped.count(finite, p.step, self.task, batches)
+        p.skipped += not finite
         p.step += 1
         p.step_in_epoch += 1
         if p.step % self.config.log_every == 0:
@@ -231,13 +256,8 @@ class _Trainer:
             self.optimizer.step()
         self.optimizer.zero_grad()
         self.task.after_step(self.progress.step, finite)
-        self.skipped_in_a_row = 0 if finite else self.skipped_in_a_row + 1
-        self.progress.skipped += not finite
-        if self.skipped_in_a_row == MAX_SKIPPED_IN_A_ROW:
-            raise EliteError(
-                f"the gradients of {MAX_SKIPPED_IN_A_ROW} steps in a row are not finite",
-                "Lower optimizer.lr, or look at the data with `elite data check`.",
-            )
+        if finite and self.average is not None:
+            self.average.update_parameters(self.task.student)
 
     # ---- what is kept ----------------------------------------------------------------------------
 
@@ -261,7 +281,7 @@ class _Trainer:
         if self.validation is None:
             return
         device = self.accelerator.device
-        network = self.task.student.fused()
+        network = self._result_network.fused()
         local = evaluate(
             network, self.validation, self.spec.num_classes, device, self.validation_loss
         )
@@ -298,7 +318,7 @@ class _Trainer:
             save_state(self.folder.state_path, self.progress, **self._stateful)
 
     def _save_weights(self, path: Path) -> None:
-        save_weights(path, self.task.student, self.config.student, self.spec)
+        save_weights(path, self._result_network, self.config.student, self.spec)
 
     def _result(self) -> TrainResult:
         best = self.progress.best_miou

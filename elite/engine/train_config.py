@@ -46,6 +46,8 @@ class OptimizerConfig:
         warmup_epochs: epochs, or a fraction of one, in which the learning rate rises.
         clip_norm: gradients are scaled down to this norm.
         accumulate: batches whose gradients are averaged before a step.
+        ema_decay: validate and keep a running average of the student's weights that forgets at this
+            rate, such as 0.999; null keeps the latest ones.
     """
 
     name: Literal["sgd", "adamw"] = "sgd"
@@ -57,6 +59,7 @@ class OptimizerConfig:
     warmup_epochs: float = 1.0
     clip_norm: float = 1.0
     accumulate: int = 1
+    ema_decay: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,9 @@ class TrainConfig:
 
     Attributes:
         lovasz_weight: weight of the Lovász term beside the cross-entropy.
-        validate_every: epochs between validations; the last epoch is always validated.
+        precision: of the networks' forward and backward pass; losses are in float32 in any case.
+        max_skipped: steps in a row with gradients that are not finite, after which the run ends.
+        validate_every: epochs between validations; the beginning and the last epoch always are.
         checkpoint_every: steps between checkpoints; every epoch ends with one in any case.
         log_every: steps between lines of metrics.jsonl.
     """
@@ -76,6 +81,7 @@ class TrainConfig:
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     lovasz_weight: float = 0.1
     precision: Literal["no", "fp16", "bf16"] = "no"
+    max_skipped: int = 50
     seed: int = 0
     validate_every: int = 1
     checkpoint_every: int = 500
