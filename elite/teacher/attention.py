@@ -47,7 +47,7 @@ class RelativeAttention(nn.Module):
         one_hot = _positions(height, width, k).expand(batch_size, self.num_heads, -1, -1, -1)
         keys = torch.cat([k, one_hot], dim=-1)
         out = _attend(queries.flatten(2, 3), keys.flatten(2, 3), v.flatten(2, 3))
-        out = out.transpose(1, 2).reshape(batch_size, height, width, -1)
+        out = out.transpose(1, 2).reshape(batch_size, height, width, self.num_heads * head_dim)
         return self.proj(out)  # type: ignore[operator, no-any-return]
 
 

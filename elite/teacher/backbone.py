@@ -5,11 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint as checkpointed
 
 from elite.teacher.checkpoint import CheckpointReport
 
-__all__ = ["TOKEN_STRIDE", "Backbone"]
+__all__ = ["TOKEN_STRIDE", "Backbone", "run_block"]
 
 TOKEN_STRIDE = 16  # pixels
 
@@ -44,3 +46,19 @@ class Backbone(nn.Module, ABC):
         Returns:
             `num_stages` maps [B, channels, H / 16, W / 16], the shallow ones first.
         """
+
+
+def run_block(block: nn.Module, tokens: Tensor, recompute: bool) -> Tensor:
+    """Runs a transformer block; with `recompute`, what it computes is not kept for the gradients.
+
+    Args:
+        block: without randomness, so that there is no random state to put back.
+        tokens: [B, ..., C].
+        recompute: compute the block a second time on the way back.
+    """
+    out: Tensor | tuple[Tensor, ...]
+    if recompute and torch.is_grad_enabled():
+        out = checkpointed(block, tokens, use_reentrant=False, preserve_rng_state=False)
+    else:
+        out = block(tokens)
+    return out[0] if isinstance(out, tuple) else out

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from elite.errors import EliteError
-from elite.teacher.backbone import TOKEN_STRIDE, Backbone
+from elite.teacher.backbone import TOKEN_STRIDE, Backbone, run_block
 from elite.teacher.checkpoint import CheckpointReport
 
 __all__ = ["Dinov2Encoder", "Dinov2Size"]
@@ -70,8 +70,7 @@ class Dinov2Encoder(Backbone):
         self.channels = int(config.hidden_size)
         quarter = int(config.num_hidden_layers) // self.num_stages
         self.depths = [quarter * (i + 1) for i in range(self.num_stages)]
-        if gradient_checkpointing:
-            self.model.gradient_checkpointing_enable({"use_reentrant": False})  # type: ignore[operator]
+        self.gradient_checkpointing = gradient_checkpointing
         self.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
@@ -79,10 +78,15 @@ class Dinov2Encoder(Backbone):
         smaller = functional.interpolate(
             images, size=(height * PATCH, width * PATCH), mode="bilinear", antialias=True
         )
-        hidden = self.model(smaller, output_hidden_states=True).hidden_states
-        # The first token stands for the whole image.
-        tokens = [hidden[depth][:, 1:].transpose(1, 2) for depth in self.depths]
-        return [t.unflatten(2, (height, width)) for t in tokens]
+        model: Any = self.model
+        tokens = model.embeddings(smaller)  # [B, 1 + h * w, C]: the first is the whole image's
+        stages = []
+        for depth, block in enumerate(model.encoder.layer, start=1):
+            tokens = run_block(block, tokens, self.gradient_checkpointing)
+            if depth in self.depths:
+                patches = tokens[:, 1:].transpose(1, 2)  # [B, C, h * w]
+                stages.append(patches.reshape(len(patches), self.channels, height, width))
+        return stages
 
 
 def _random(size: Dinov2Size, seed: int) -> nn.Module:
@@ -91,7 +95,7 @@ def _random(size: Dinov2Size, seed: int) -> nn.Module:
     config = Dinov2Config(image_size=518, patch_size=PATCH, **SIZES[size])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Dinov2Model(config).train()  # type: ignore[no-any-return]
+        return Dinov2Model(config)
 
 
 def _pretrained(size: Dinov2Size, checkpoint: str | Path) -> nn.Module:
@@ -106,6 +110,8 @@ def _pretrained(size: Dinov2Size, checkpoint: str | Path) -> nn.Module:
         got = getattr(config, name)
         if got != value:
             raise EliteError(f"{folder}: `{name}` of {size} is {value}, got {got}", WHERE_FROM)
+    for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "drop_path_rate"):
+        setattr(config, name, 0.0)  # only its adapters learn, and nothing in it is random
     loaded: Any = Dinov2Model.from_pretrained(
         folder, config=config, local_files_only=True, output_loading_info=True
     )
@@ -118,4 +124,4 @@ def _pretrained(size: Dinov2Size, checkpoint: str | Path) -> nn.Module:
     if problems:
         listed = "\n  ".join(sorted(problems))
         raise EliteError(f"{folder} does not fit {size}:\n  {listed}", WHERE_FROM)
-    return model.float().train()  # type: ignore[no-any-return]
+    return model.float()  # type: ignore[no-any-return]

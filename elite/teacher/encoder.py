@@ -8,10 +8,9 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint as checkpointed
 
 from elite.teacher.attention import RelativeAttention
-from elite.teacher.backbone import Backbone
+from elite.teacher.backbone import Backbone, run_block
 from elite.teacher.checkpoint import CheckpointReport, load_sam
 from elite.teacher.sam import SAM_SIZES, SamSize, build_sam, randomize_tables
 
@@ -82,18 +81,10 @@ class SamEncoder(Backbone):
         tokens = tokens + self.pos_embed[:, :height, :width]
         stages = []
         for i, block in enumerate(self.blocks):
-            tokens = self._run(block, tokens)
+            tokens = run_block(block, tokens, self.gradient_checkpointing)
             if i in self.global_blocks:
                 stages.append(tokens.permute(0, 3, 1, 2))
         return stages
-
-    def _run(self, block: nn.Module, tokens: Tensor) -> Tensor:
-        if not (self.gradient_checkpointing and torch.is_grad_enabled()):
-            return block(tokens)  # type: ignore[no-any-return]
-        # Nothing in a block is random, so there is no random state to put back.
-        return checkpointed(  # type: ignore[no-any-return]
-            block, tokens, use_reentrant=False, preserve_rng_state=False
-        )
 
 
 def _random_sam(size: SamSize, seed: int) -> nn.Module:
