@@ -11,6 +11,7 @@ from elite.cli.doctor import doctor
 from elite.cli.eval import evaluate
 from elite.cli.failure import Commands
 from elite.cli.predict import predict
+from elite.cli.pseudolabel import pseudolabel
 from elite.cli.simulate import simulate
 from elite.cli.train import train
 
@@ -28,6 +29,7 @@ app.command()(doctor)
 app.command()(demo)
 app.command()(simulate)
 app.add_typer(data.app, name="data")
+app.command()(pseudolabel)
 app.command()(train)
 app.command(name="eval")(evaluate)
 app.command()(predict)

@@ -8,6 +8,11 @@ from elite.data.collate import collate
 from elite.data.cut_mix import CutMixConfig, paste_instances
 from elite.data.dataset_spec import ClassSpec, DatasetSpec, class_weights
 from elite.data.loader import EpochSampler, TrainingScans, training_loader, validation_loader
+from elite.data.pseudo_label_manifest import (
+    PseudoLabelManifest,
+    held_out_sequences,
+    refuse_held_out,
+)
 from elite.data.pseudo_labels import read_pseudo_labels
 from elite.data.scan_files import read_labels, read_points, write_labels, write_points
 from elite.data.semantic_kitti import Frame, SemanticKitti, find_frames
@@ -21,6 +26,7 @@ __all__ = [
     "DatasetSpec",
     "EpochSampler",
     "Frame",
+    "PseudoLabelManifest",
     "SemanticKitti",
     "TrainingScans",
     "augment",
@@ -29,12 +35,14 @@ __all__ = [
     "collate",
     "crop_camera",
     "find_frames",
+    "held_out_sequences",
     "paste_instances",
     "project_scan",
     "read_labels",
     "read_points",
     "read_projection",
     "read_pseudo_labels",
+    "refuse_held_out",
     "training_loader",
     "validation_loader",
     "write_labels",

@@ -12,6 +12,7 @@ from PIL import Image
 
 from elite.data.calibration import read_projection
 from elite.data.dataset_spec import DatasetSpec
+from elite.data.pseudo_label_manifest import refuse_held_out
 from elite.data.pseudo_labels import read_pseudo_labels
 from elite.data.scan_files import read_labels, read_points
 from elite.errors import EliteError
@@ -79,6 +80,7 @@ class SemanticKitti:
         require_images: whether a scan without an image file is an error; otherwise it has none.
         pseudo_labels: folder that holds `sequences/NN/pseudo_labels`; needs `images`. A scan with
             an image must have them.
+        held_out_pseudo_labels: whether they may be made from a validation or test split.
     """
 
     def __init__(
@@ -91,12 +93,15 @@ class SemanticKitti:
         images: bool = False,
         require_images: bool = True,
         pseudo_labels: str | Path | None = None,
+        held_out_pseudo_labels: bool = False,
     ) -> None:
         self.spec = spec
         self.labels = labels
         self.images = images
         self.require_images = require_images
         self.pseudo_labels = None if pseudo_labels is None else Path(pseudo_labels)
+        if self.pseudo_labels is not None:
+            refuse_held_out(self.pseudo_labels, allow=held_out_pseudo_labels)
         sequences = spec.sequences(split)
         self.frames = [frame for root in roots for frame in find_frames(Path(root), sequences)]
         if not self.frames:

@@ -13,6 +13,7 @@ from elite.data import (
     CameraConfig,
     DatasetSpec,
     EpochSampler,
+    PseudoLabelManifest,
     SemanticKitti,
     TrainingScans,
     augment,
@@ -198,6 +199,8 @@ def write_images(root: Path, frames: range = range(3)) -> None:
 
 def test_pseudo_labels_are_read_as_learning_ids(dataset: Path, spec: DatasetSpec) -> None:
     write_images(dataset)
+    manifest = PseudoLabelManifest(1, spec.name, "train", ("00",), (), {}, {})
+    (dataset / "manifest.json").write_text(manifest.dumps())
     scans = SemanticKitti([dataset], "train", spec, images=True, pseudo_labels=dataset)
     assert scans[0].pseudo_labels.shape == (30, 1300)
     assert (scans[0].pseudo_labels == 1).all()

@@ -1,0 +1,26 @@
+"""Dense labels of camera images from the sparse labels of LiDAR points, by Segment Anything."""
+
+from elite.pseudo_label.config import (
+    PseudoLabelConfig,
+    SamMaskConfig,
+    SuperpixelConfig,
+    VisibilityConfig,
+)
+from elite.pseudo_label.run import PseudoLabelReport, Shard, densify, make_pseudo_labels
+from elite.pseudo_label.showcase import CONTACT_SHEET, write_contact_sheet
+from elite.pseudo_label.truth import TruthComparison, compare_with_truth
+
+__all__ = [
+    "CONTACT_SHEET",
+    "PseudoLabelConfig",
+    "PseudoLabelReport",
+    "SamMaskConfig",
+    "Shard",
+    "SuperpixelConfig",
+    "TruthComparison",
+    "VisibilityConfig",
+    "compare_with_truth",
+    "densify",
+    "make_pseudo_labels",
+    "write_contact_sheet",
+]
