@@ -19,7 +19,15 @@ import yaml
 
 from elite.errors import EliteError
 
-__all__ = ["CONFIGS", "ConfigError", "dump_config", "from_mapping", "load_config", "to_mapping"]
+__all__ = [
+    "CONFIGS",
+    "ConfigError",
+    "dump_config",
+    "from_mapping",
+    "from_overrides",
+    "load_config",
+    "to_mapping",
+]
 
 CONFIGS = Path(__file__).parent / "configs"
 T = TypeVar("T")
@@ -41,6 +49,14 @@ def load_config(cls: type[T], source: str | Path, overrides: Sequence[str] = ())
         ConfigError: for a missing file, an unknown key or a value of the wrong type.
     """
     mapping = _read(_find(source))
+    for override in overrides:
+        _apply(mapping, override)
+    return from_mapping(cls, mapping)
+
+
+def from_overrides(cls: type[T], overrides: Sequence[str]) -> T:
+    """The dataclass `cls` with its defaults, changed by overrides as `load_config` takes them."""
+    mapping: dict[str, Any] = {}
     for override in overrides:
         _apply(mapping, override)
     return from_mapping(cls, mapping)

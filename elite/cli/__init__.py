@@ -13,6 +13,7 @@ from elite.cli.failure import Commands
 from elite.cli.predict import predict
 from elite.cli.pseudolabel import pseudolabel
 from elite.cli.simulate import simulate
+from elite.cli.submit import submit
 from elite.cli.train import train
 
 __all__ = ["app", "main"]
@@ -33,6 +34,7 @@ app.command()(pseudolabel)
 app.command()(train)
 app.command(name="eval")(evaluate)
 app.command()(predict)
+app.command()(submit)
 
 
 def main() -> None:

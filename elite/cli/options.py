@@ -12,7 +12,16 @@ from elite.errors import EliteError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Device", "Json", "Weights", "choose_device", "find_weights"]
+__all__ = [
+    "Device",
+    "Json",
+    "Tta",
+    "Views",
+    "Weights",
+    "choose_device",
+    "choose_views",
+    "find_weights",
+]
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Device = Annotated[
@@ -25,6 +34,25 @@ Weights = Annotated[
         "2DPASS. Default: the newest run below ./runs and ./demo."
     ),
 ]
+Tta = Annotated[
+    int, typer.Option(help="Sum the logits of N views of each scan, the first as it is.", min=1)
+]
+Views = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--view",
+        metavar="KEY=VALUE",
+        help="What --tta may change, as in rotation=15 flip_x=false; may be repeated.",
+    ),
+]
+
+
+def choose_views(count: int, changes: list[str] | None) -> list[torch.Tensor]:
+    from elite.config import from_overrides
+    from elite.data import AugmentationConfig
+    from elite.engine.tta import view_transforms
+
+    return view_transforms(count, from_overrides(AugmentationConfig, changes or []))
 
 
 def choose_device(name: str | None) -> torch.device:

@@ -23,9 +23,9 @@ def print_json(result: Any) -> None:
     print(json.dumps(to_mapping(result), indent=2))
 
 
-def scores_table(scores: Scores) -> Table:
+def scores_table(scores: Scores, note: str = "") -> Table:
     """One row per class, then the means."""
-    table = Table(title="Intersection over union")
+    table = Table(title=f"Intersection over union, {note}" if note else "Intersection over union")
     table.add_column("class")
     for name in ("IoU", "precision", "recall", "points"):
         table.add_column(name, justify="right")

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from elite.types import Scan
 
-__all__ = ["AugmentationConfig", "augment"]
+__all__ = ["AugmentationConfig", "augment", "random_transform"]
 
 Matrix = NDArray[np.float64]
 
@@ -45,7 +45,7 @@ def augment(scan: Scan, config: AugmentationConfig, rng: np.random.Generator) ->
     applied by voxelization, to the points as they are afterwards. `projection` takes the changed
     points to the pixels of the unchanged image.
     """
-    transform = _random_transform(config, rng)
+    transform = random_transform(config, rng)
     keep = _random_subset(len(scan.points), config.dropout, rng)
     keep = keep[_in_random_sector(scan.points[keep], config.sector, rng)]
     points = scan.points[keep]
@@ -56,7 +56,7 @@ def augment(scan: Scan, config: AugmentationConfig, rng: np.random.Generator) ->
     return replace(scan.take(keep), points=points, projection=projection)
 
 
-def _random_transform(config: AugmentationConfig, rng: np.random.Generator) -> Matrix:
+def random_transform(config: AugmentationConfig, rng: np.random.Generator) -> Matrix:
     """A 4 x 4 matrix: rotation first, then flips, scale and translation."""
     angle = np.deg2rad(rng.uniform(0.0, config.rotation))
     rotation = np.eye(4)

@@ -36,11 +36,16 @@ class ClassSpec:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """A data set in the SemanticKITTI layout; class 0 is the unlabelled one."""
+    """A data set in the SemanticKITTI layout; class 0 is the unlabelled one.
+
+    Attributes:
+        num_scans: how many scans a sequence has, where it is known; a submission is checked by it.
+    """
 
     name: str
     classes: tuple[ClassSpec, ...]
     splits: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    num_scans: dict[str, int] = field(default_factory=dict)
 
     @classmethod
     def load(cls, source: str | Path) -> DatasetSpec:

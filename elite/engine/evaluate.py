@@ -12,20 +12,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+import elite_ops
 from elite.config import to_mapping
 from elite.data import DatasetSpec, SemanticKitti, validation_loader
 from elite.engine.point_labels import point_labels
+from elite.engine.tta import InferenceNetwork, add_views
 from elite.files import write_text
 from elite.losses import SegmentationLoss
-from elite.metrics import ConfusionMatrix, Scores, scores
+from elite.metrics import Scores, scores
 from elite.pictures import confusion_picture
 from elite.student import Student
 from elite.types import Batch
 
-__all__ = ["Evaluation", "InferenceNetwork", "SplitResult", "evaluate", "evaluate_split"]
-
-# Points [N, 4], batch index [N], number of scans -> logits [N, C], whether a point is inside [N].
-InferenceNetwork = Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
+__all__ = ["Evaluation", "SplitResult", "evaluate", "evaluate_split", "evaluate_views"]
 
 
 @dataclass
@@ -44,6 +43,19 @@ class Evaluation:
     num_points: int = 0
     outside: int = 0
 
+    @classmethod
+    def empty(cls, num_classes: int, device: torch.device) -> Evaluation:
+        return cls(torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device))
+
+    def add(self, batch: Batch, logits: torch.Tensor, valid: torch.Tensor) -> None:
+        """Counts a labelled batch. Every labelled point counts, also outside the range."""
+        assert batch.labels is not None, "evaluation needs labels"
+        predicted = point_labels(logits, valid, batch.points, batch.batch_index)
+        self.matrix += elite_ops.confusion_matrix(predicted, batch.labels, len(self.matrix))
+        self.num_scans += batch.batch_size
+        self.num_points += len(batch.points)
+        self.outside += int((~valid).sum())
+
     @property
     def mean_loss(self) -> float:
         return self.loss / max(self.num_scans, 1)
@@ -55,12 +67,19 @@ class Evaluation:
 
 @dataclass
 class SplitResult:
-    """An evaluation as it is reported."""
+    """An evaluation as it is reported.
+
+    Attributes:
+        scores: of the scans as they are.
+        views: how many views' logits were summed for `tta_scores`.
+    """
 
     split: str
     num_scans: int
     outside_fraction: float
     scores: Scores
+    views: int = 1
+    tta_scores: Scores | None = None
 
 
 @torch.no_grad()
@@ -71,21 +90,34 @@ def evaluate(
     device: torch.device,
     loss: SegmentationLoss | None = None,
 ) -> Evaluation:
-    """Evaluates labelled batches. Every labelled point counts, also outside the network's range."""
-    matrix = ConfusionMatrix(num_classes, device)
-    result = Evaluation(matrix.counts)
+    """Evaluates labelled batches as they are."""
+    result = Evaluation.empty(num_classes, device)
     for batch in (b.to(device) for b in batches):
-        assert batch.labels is not None, "evaluation needs labels"
         logits, valid = network(batch.points, batch.batch_index, batch.batch_size)
-        predicted = point_labels(logits, valid, batch.points, batch.batch_index)
-        matrix.update(predicted, batch.labels)
-        result.num_scans += batch.batch_size
-        result.num_points += len(batch.points)
-        result.outside += int((~valid).sum())
-        if loss is not None:
+        result.add(batch, logits, valid)
+        if loss is not None and batch.labels is not None:
             terms = loss(logits, batch.labels.where(valid, 0))
             result.loss += float(terms.total) * batch.batch_size
     return result
+
+
+@torch.no_grad()
+def evaluate_views(
+    network: InferenceNetwork,
+    batches: Iterable[Batch],
+    num_classes: int,
+    device: torch.device,
+    views: Sequence[torch.Tensor],  # [4, 4] each, the identity first
+) -> tuple[Evaluation, Evaluation]:
+    """Evaluates labelled batches as they are, and with the logits of all `views` summed."""
+    plain = Evaluation.empty(num_classes, device)
+    voted = Evaluation.empty(num_classes, device)
+    for batch in (b.to(device) for b in batches):
+        scans = (batch.points, batch.batch_index, batch.batch_size)
+        first = network(*scans)
+        plain.add(batch, *first)
+        voted.add(batch, *add_views(network, *scans, first, views))
+    return plain, voted
 
 
 def evaluate_split(
@@ -96,19 +128,30 @@ def evaluate_split(
     device: torch.device,
     output: Path,
     *,
+    views: Sequence[torch.Tensor] = (),
     progress: Callable[[Any], Iterable[Batch]] = iter,
 ) -> SplitResult:
-    """Evaluates a split and writes `scores.json` and `confusion.png` into the folder `output`."""
+    """Evaluates a split and writes `scores.json` and `confusion.png` into the folder `output`.
+
+    Args:
+        views: of `view_transforms`; with more than one, their summed logits are scored too.
+    """
     network = student.to(device).eval().fused()
-    loader = validation_loader(SemanticKitti(roots, split, spec))
-    total = evaluate(network, progress(loader), spec.num_classes, device)
+    batches = progress(validation_loader(SemanticKitti(roots, split, spec)))
+    voted: Evaluation | None = None
+    if len(views) > 1:
+        plain, voted = evaluate_views(network, batches, spec.num_classes, device, views)
+    else:
+        plain = evaluate(network, batches, spec.num_classes, device)
     result = SplitResult(
         split=split,
-        num_scans=total.num_scans,
-        outside_fraction=total.outside / max(total.num_points, 1),
-        scores=scores(total.counts, spec.names),
+        num_scans=plain.num_scans,
+        outside_fraction=plain.outside / max(plain.num_points, 1),
+        scores=scores(plain.counts, spec.names),
+        views=max(len(views), 1),
+        tta_scores=None if voted is None else scores(voted.counts, spec.names),
     )
-    report = {**to_mapping(result), "confusion_matrix": total.counts.tolist()}
+    report = {**to_mapping(result), "confusion_matrix": plain.counts.tolist()}
     write_text(output / "scores.json", json.dumps(report, indent=2) + "\n")
-    confusion_picture(total.counts, spec.names, output / "confusion.png")
+    confusion_picture(plain.counts, spec.names, output / "confusion.png")
     return result

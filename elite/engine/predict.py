@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from elite.data import DatasetSpec, read_points, write_labels
 from elite.engine.point_labels import point_labels
+from elite.engine.tta import add_views
 from elite.errors import EliteError
 from elite.files import replacing
 from elite.pictures import birds_eye
@@ -81,10 +82,17 @@ class PredictionSummary:
 
 
 class Predictor:
-    """The student's inference form on one device."""
+    """The student's inference form on one device.
 
-    def __init__(self, student: Student, device: torch.device) -> None:
+    Args:
+        views: of `view_transforms`: their logits are summed; none predicts from the scan as it is.
+    """
+
+    def __init__(
+        self, student: Student, device: torch.device, views: Sequence[torch.Tensor] = ()
+    ) -> None:
         self.device = device
+        self.views = views
         self.network = student.to(device).eval().fused()
         self.seconds = StageTimes()
 
@@ -97,7 +105,8 @@ class Predictor:
             pyramid = self.network.pyramid(on_device, batch_index, 1)
             valid = pyramid.levels[0].voxels.inverse >= 0
         with self.seconds.measure("network", self.device):
-            logits = self.network.logits(on_device, pyramid)
+            first = self.network.logits(on_device, pyramid), valid
+            logits, valid = add_views(self.network, on_device, batch_index, 1, first, self.views)
             labels = point_labels(logits, valid, on_device, batch_index)
         return Prediction(labels.cpu().numpy(), int((~valid).sum()))
 
