@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-__all__ = ["ClassScore", "Scores", "scores"]
+import elite_ops
+
+__all__ = ["ClassScore", "ConfusionMatrix", "Scores", "scores"]
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,22 @@ class Scores:
     num_points: int
     absent: list[str]
     classes: list[ClassScore]
+
+
+class ConfusionMatrix:
+    """Counts of (true class, predicted class) over many scans, kept on the device."""
+
+    def __init__(self, num_classes: int, device: torch.device | str = "cpu") -> None:
+        self.num_classes = num_classes
+        self.counts = torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device)
+
+    def update(
+        self,
+        prediction: torch.Tensor,  # [N] int64
+        target: torch.Tensor,  # [N] int64
+    ) -> None:
+        """Adds the points of a scan."""
+        self.counts += elite_ops.confusion_matrix(prediction, target, self.num_classes)
 
 
 def scores(

@@ -14,7 +14,7 @@ from elite.data.pseudo_label_manifest import (
     refuse_held_out,
 )
 from elite.data.pseudo_labels import read_pseudo_labels
-from elite.data.scan_files import read_labels, read_points, write_labels, write_points
+from elite.data.scan_files import PointFormat, read_labels, read_points, write_labels, write_points
 from elite.data.semantic_kitti import Frame, SemanticKitti, find_frames
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "DatasetSpec",
     "EpochSampler",
     "Frame",
+    "PointFormat",
     "PseudoLabelManifest",
     "SemanticKitti",
     "TrainingScans",

@@ -100,7 +100,7 @@ def _check_frame(frame: Frame, spec: DatasetSpec, need_labels: bool, report: Dat
     """Points and labels of one scan; returns its points per class."""
     nothing: Counts = np.zeros(spec.num_classes, dtype=np.int64)
     report.num_scans += 1
-    points = _try(report, lambda: read_points(frame.points))
+    points = _try(report, lambda: read_points(frame.points, spec.points))
     if points is None:
         return nothing
     _check_points(frame, points, report)

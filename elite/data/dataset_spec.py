@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from elite.config import load_config
+from elite.data.scan_files import PointFormat
 from elite.errors import EliteError
 
 __all__ = ["ClassSpec", "DatasetSpec", "class_weights"]
@@ -39,12 +40,14 @@ class DatasetSpec:
     """A data set in the SemanticKITTI layout; class 0 is the unlabelled one.
 
     Attributes:
+        points: how the files of points are written.
         num_scans: how many scans a sequence has, where it is known; a submission is checked by it.
     """
 
     name: str
     classes: tuple[ClassSpec, ...]
     splits: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    points: PointFormat = field(default_factory=PointFormat)
     num_scans: dict[str, int] = field(default_factory=dict)
 
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +11,45 @@ from numpy.typing import NDArray
 from elite.errors import EliteError
 from elite.files import replacing
 
-__all__ = ["POINT_BYTES", "read_labels", "read_points", "write_labels", "write_points"]
+__all__ = ["PointFormat", "read_labels", "read_points", "write_labels", "write_points"]
 
-POINT_BYTES = 16  # x, y, z, remission as little-endian float32
 LABEL_BYTES = 4  # little-endian uint32: semantic id in the low 16 bits, instance in the high 16
 
 
-def read_points(path: Path) -> NDArray[np.float32]:
+@dataclass(frozen=True)
+class PointFormat:
+    """A .bin file of little-endian float32 columns, the first of which are x, y, z and remission.
+
+    Attributes:
+        columns: how many there are; those after the fourth are not read.
+        remission_scale: what remission is multiplied with, so that it spans about 0 to 1.
+    """
+
+    columns: int = 4
+    remission_scale: float = 1.0
+
+    @property
+    def point_bytes(self) -> int:
+        return 4 * self.columns
+
+
+KITTI = PointFormat()
+
+
+def read_points(path: Path, format: PointFormat = KITTI) -> NDArray[np.float32]:
     """Reads a velodyne .bin file: x, y, z (metres) and remission, [N, 4]."""
     size = _size(path)
-    if size % POINT_BYTES:
+    if size % format.point_bytes:
         raise EliteError(
-            f"{path}: {size} bytes are not a whole number of points of {POINT_BYTES} bytes",
-            "A point is x, y, z and remission as little-endian float32.",
+            f"{path}: {size} bytes are not a whole number of points of {format.point_bytes} bytes",
+            "A point is x, y, z and remission as little-endian float32, unless the data set's YAML "
+            "says something else (`points`).",
         )
-    return np.fromfile(path, dtype="<f4").astype(np.float32, copy=False).reshape(-1, 4)
+    columns = np.fromfile(path, dtype="<f4").reshape(-1, format.columns)[:, :4]
+    points = np.ascontiguousarray(columns, dtype=np.float32)
+    if format.remission_scale != 1.0:
+        points[:, 3] *= np.float32(format.remission_scale)
+    return points
 
 
 def write_points(path: Path, points: NDArray[np.float32]) -> None:

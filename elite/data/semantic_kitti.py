@@ -123,7 +123,7 @@ class SemanticKitti:
     def read(self, index: int, *, images: bool) -> Scan:
         """The scan as `[index]` gives it; without `images` nothing of the camera is read."""
         frame = self.frames[index]
-        scan = Scan(points=read_points(frame.points), name=frame.name)
+        scan = Scan(points=read_points(frame.points, self.spec.points), name=frame.name)
         if self.labels:
             raw_labels, instances = read_labels(frame.labels, len(scan.points))
             scan.labels = self.spec.to_learning(raw_labels, frame.labels)

@@ -12,14 +12,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-import elite_ops
 from elite.config import to_mapping
 from elite.data import DatasetSpec, SemanticKitti, validation_loader
 from elite.engine.point_labels import point_labels
 from elite.engine.tta import InferenceNetwork, add_views
 from elite.files import write_text
 from elite.losses import SegmentationLoss
-from elite.metrics import Scores, scores
+from elite.metrics import ConfusionMatrix, Scores, scores
 from elite.pictures import confusion_picture
 from elite.student import Student
 from elite.types import Batch
@@ -32,26 +31,21 @@ class Evaluation:
     """What an evaluation adds up, so that several processes can be added up too.
 
     Attributes:
-        matrix: row = truth, column = prediction.
         loss: sum over scans of the training loss without augmentation.
         outside: points outside the network's range, which took their nearest point's label.
     """
 
-    matrix: torch.Tensor  # [C, C] int64
+    confusion: ConfusionMatrix
     loss: float = 0.0
     num_scans: int = 0
     num_points: int = 0
     outside: int = 0
 
-    @classmethod
-    def empty(cls, num_classes: int, device: torch.device) -> Evaluation:
-        return cls(torch.zeros(num_classes, num_classes, dtype=torch.int64, device=device))
-
     def add(self, batch: Batch, logits: torch.Tensor, valid: torch.Tensor) -> None:
         """Counts a labelled batch. Every labelled point counts, also outside the range."""
         assert batch.labels is not None, "evaluation needs labels"
         predicted = point_labels(logits, valid, batch.points, batch.batch_index)
-        self.matrix += elite_ops.confusion_matrix(predicted, batch.labels, len(self.matrix))
+        self.confusion.update(predicted, batch.labels)
         self.num_scans += batch.batch_size
         self.num_points += len(batch.points)
         self.outside += int((~valid).sum())
@@ -62,7 +56,8 @@ class Evaluation:
 
     @property
     def counts(self) -> NDArray[np.int64]:
-        return np.asarray(self.matrix.cpu().numpy())
+        """Row = truth, column = prediction."""
+        return np.asarray(self.confusion.counts.cpu().numpy())
 
 
 @dataclass
@@ -91,7 +86,7 @@ def evaluate(
     loss: SegmentationLoss | None = None,
 ) -> Evaluation:
     """Evaluates labelled batches as they are."""
-    result = Evaluation.empty(num_classes, device)
+    result = Evaluation(ConfusionMatrix(num_classes, device))
     for batch in (b.to(device) for b in batches):
         logits, valid = network(batch.points, batch.batch_index, batch.batch_size)
         result.add(batch, logits, valid)
@@ -110,8 +105,8 @@ def evaluate_views(
     views: Sequence[torch.Tensor],  # [4, 4] each, the identity first
 ) -> tuple[Evaluation, Evaluation]:
     """Evaluates labelled batches as they are, and with the logits of all `views` summed."""
-    plain = Evaluation.empty(num_classes, device)
-    voted = Evaluation.empty(num_classes, device)
+    plain = Evaluation(ConfusionMatrix(num_classes, device))
+    voted = Evaluation(ConfusionMatrix(num_classes, device))
     for batch in (b.to(device) for b in batches):
         scans = (batch.points, batch.batch_index, batch.batch_size)
         first = network(*scans)

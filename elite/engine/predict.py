@@ -170,7 +170,7 @@ def predict(
     outside = 0
     for path in progress(find_scans(source)):
         with predictor.seconds.measure("read", predictor.device):
-            points = read_points(path)
+            points = read_points(path, spec.points)
         prediction = predictor(points)
         target = label_path(path, source, output)
         with predictor.seconds.measure("write", predictor.device):

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from elite.data import DatasetSpec, Frame, find_frames, read_labels, read_points, write_labels
-from elite.data.scan_files import POINT_BYTES
 from elite.engine.predict import Predictor
 from elite.errors import EliteError
 from elite.files import replacing, write_text
@@ -88,7 +87,7 @@ def predict_frames(
     """
     _claim(folder, made_with)
     for frame in progress([f for f in frames if not _label_path(folder, f).exists()]):
-        labels = predictor(read_points(frame.points)).labels
+        labels = predictor(read_points(frame.points, spec.points)).labels
         write_labels(_label_path(folder, frame), spec.to_raw(labels))
 
 
@@ -132,7 +131,8 @@ def write_submission(
 
 def _checked(path: Path, frame: Frame, spec: DatasetSpec) -> np.ndarray[Any, np.dtype[np.int64]]:
     """The learning ids of one prediction."""
-    raw_labels, instances = read_labels(path, frame.points.stat().st_size // POINT_BYTES)
+    num_points = frame.points.stat().st_size // spec.points.point_bytes
+    raw_labels, instances = read_labels(path, num_points)
     labels = spec.to_learning(raw_labels, path)
     wrong = np.flatnonzero((labels == 0) | (instances != 0))
     if len(wrong):

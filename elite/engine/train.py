@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -88,6 +88,20 @@ def _accelerator(precision: str) -> Accelerator:
     return Accelerator(mixed_precision=precision, cpu=on_cpu)
 
 
+def _refuse_misfits(config: TrainConfig, spec: DatasetSpec) -> None:
+    if config.student.num_classes != spec.num_classes:
+        raise EliteError(
+            f"the network has {config.student.num_classes} classes, {spec.name} has "
+            f"{spec.num_classes} with the unlabelled one",
+            f"Set student.num_classes={spec.num_classes}.",
+        )
+    if config.data.class_counts == "spec" and not spec.counts.any():
+        raise EliteError(
+            f"{spec.name} doesn't say how many points a class has, so no class has a weight",
+            "Set data.class_counts=scans, or write the counts into the data set's YAML.",
+        )
+
+
 def _optimizer(groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim.Optimizer:
     if config.name == "adamw":
         return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
@@ -115,6 +129,7 @@ class _Trainer:
         self.folder = folder
         self.accelerator = _accelerator(config.precision)
         self.spec = DatasetSpec.load(config.data.spec)
+        _refuse_misfits(config, self.spec)
         plan = self._prepare_data(recipe)
         self._prepare_task(recipe, plan, weights)
         self.progress = Progress()
@@ -305,10 +320,10 @@ class _Trainer:
 
     def _sum_over_processes(self, local: Evaluation) -> Evaluation:
         figures = torch.tensor([local.loss, local.num_scans], dtype=torch.float64)
-        matrix, figures = self.accelerator.reduce(
-            (local.matrix, figures.to(self.accelerator.device)), reduction="sum"
+        local.confusion.counts, figures = self.accelerator.reduce(
+            (local.confusion.counts, figures.to(self.accelerator.device)), reduction="sum"
         )
-        return Evaluation(matrix, loss=float(figures[0]), num_scans=int(figures[1]))
+        return replace(local, loss=float(figures[0]), num_scans=int(figures[1]))
 
     def _checkpoint(self) -> None:
         if self.accelerator.is_main_process:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import torch
 
-from elite.metrics import scores
+from elite.metrics import ConfusionMatrix, scores
 
 NAMES = ["unlabeled", "car", "road", "tree"]
 
@@ -49,3 +50,16 @@ def test_nothing_labelled() -> None:
     result = scores(np.zeros((4, 4), dtype=np.int64), NAMES)
     assert (result.miou, result.miou_present, result.accuracy) == (0.0, 0.0, 0.0)
     assert len(result.absent) == 3
+
+
+def test_the_matrix_adds_up_over_scans() -> None:
+    """Against a count in plain Python."""
+    rng = np.random.default_rng(0)
+    matrix = ConfusionMatrix(4)
+    expected = np.zeros((4, 4), dtype=np.int64)
+    for size in (0, 1, 500):
+        prediction, target = rng.integers(0, 4, size=(2, size))
+        matrix.update(torch.from_numpy(prediction), torch.from_numpy(target))
+        for p, t in zip(prediction, target, strict=True):
+            expected[t, p] += 1
+    assert matrix.counts.tolist() == expected.tolist()

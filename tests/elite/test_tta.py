@@ -92,12 +92,12 @@ def test_both_figures_come_from_one_pass(student: Student, scans: SemanticKitti)
     loader = validation_loader(scans)
     alone = evaluate(network, loader, 20, CPU)
     plain, voted = evaluate_views(network, loader, 20, CPU, view_transforms(3))
-    assert torch.equal(plain.matrix, alone.matrix)
-    assert voted.matrix.sum() == plain.matrix.sum()
-    assert not torch.equal(voted.matrix, plain.matrix)
+    assert torch.equal(plain.confusion.counts, alone.confusion.counts)
+    assert voted.confusion.counts.sum() == plain.confusion.counts.sum()
+    assert not torch.equal(voted.confusion.counts, plain.confusion.counts)
     same = [torch.eye(4)] * 3
     plain, voted = evaluate_views(network, loader, 20, CPU, same)
-    assert torch.equal(voted.matrix, plain.matrix)
+    assert torch.equal(voted.confusion.counts, plain.confusion.counts)
     assert voted.outside == plain.outside
 
 
@@ -129,6 +129,6 @@ def test_eval_prints_both_figures(
     views = view_transforms(3, replace(AugmentationConfig(), rotation=10.0, flip_x=False))
     loader = validation_loader(SemanticKitti([dataset], "val", spec))
     _, voted = evaluate_views(student.fused(), loader, 20, CPU, views)
-    accuracy = voted.matrix.diag()[1:].sum() / voted.matrix[1:].sum()
+    accuracy = voted.confusion.counts.diag()[1:].sum() / voted.confusion.counts[1:].sum()
     assert both["tta_scores"]["accuracy"] == pytest.approx(float(accuracy))
     assert "with 3 views" in run(*command, *options)
