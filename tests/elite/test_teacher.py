@@ -1,5 +1,6 @@
 """The teacher as a whole: images in, stage maps out, whatever the encoder behind it."""
 
+import copy
 import json
 from pathlib import Path
 
@@ -158,6 +159,23 @@ def test_bfloat16_autocast(backbone: str) -> None:
     sum(m.float().square().mean() for m in got).backward()
     gradients = [p.grad for p in network.parameters() if p.requires_grad]
     assert all(g is not None and g.isfinite().all() for g in gradients)
+
+
+def test_a_copy_on_any_device_is_a_teacher_of_its_own(device: torch.device) -> None:
+    """As averaged weights are made, and as training runs."""
+    network, x = teacher(peft=PeftConfig()), some_images()
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    copied = copy.deepcopy(network).to(device)
+    for a, b in zip(copied(x.to(device)), network(x), strict=True):
+        assert_close(a.cpu(), b, atol=1e-4, rtol=1e-4)
+    optimizer = torch.optim.SGD((p for p in copied.parameters() if p.requires_grad), lr=0.1)
+    for step in range(1, 11):
+        optimizer.zero_grad()
+        (sum(m.square().mean() for m in copied(x.to(device))) + copied.regularization()).backward()
+        optimizer.step()
+        copied.after_step(step, updated=True)
+    assert int(copied.adapters.allocator.kept.sum()) == 8 * 48
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
 
 
 # ---- configuration -------------------------------------------------------------------------------

@@ -91,6 +91,20 @@ def test_gradients_of_split_weights_and_tables() -> None:
         assert_close(table.grad, grad, atol=1e-4, rtol=1e-4)
 
 
+def test_nothing_as_large_as_all_logits_is_kept() -> None:
+    """Of 320 x 1024 pixels: 1280 tokens, and 1280 x 1280 logits a head."""
+    attention = RelativeAttention(fused_attention(64))
+    kept: list[int] = []
+
+    def keep(tensor: Tensor) -> Tensor:
+        kept.append(tensor.numel())
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        attention(torch.randn(1, 20, 64, 48, requires_grad=True))
+    assert 0 < max(kept) < 3 * 1280 * 1280 / 10
+
+
 @torch.no_grad()
 def test_cut_grid_equals_full_grid_with_masked_keys() -> None:
     """The truth: attention over all 16 rows, forbidden to look below row 5."""
