@@ -2,8 +2,8 @@
 
 `plain` computes attention as Segment Anything's code does, with all logits in memory; everything
 else is the same. `peak_mb` is what a step needs at its height, beyond what is there before it;
-`cpu_seconds` is the time that all cores together spend on it, the first time. Memory that one variant
-freed serves the next, so peaks on the CPU are to be taken one variant a process (`-k`).
+`cpu_seconds` is the time that all cores together spend on it, the first time. Memory that one
+variant freed serves the next, so peaks on the CPU are to be taken one variant a process (`-k`).
 """
 
 from __future__ import annotations

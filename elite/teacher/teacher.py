@@ -168,6 +168,8 @@ def _build_sam(size: SamSize, config: TeacherConfig) -> Backbone:
 
 
 def _build_dinov2(size: Dinov2Size, config: TeacherConfig) -> Backbone:
+    if config.paper_parity:
+        raise EliteError("teacher: `paper_parity` is for Segment Anything's encoder only")
     return Dinov2Encoder(
         size,
         config.checkpoint,

@@ -189,6 +189,11 @@ def test_weights_are_a_choice() -> None:
         Teacher(TeacherConfig(checkpoint="sam.pth"), total_steps=1)
 
 
+def test_paper_parity_is_not_ignored() -> None:
+    with pytest.raises(EliteError, match="`paper_parity` is for Segment Anything's encoder only"):
+        teacher("dinov2_test", paper_parity=True)
+
+
 def test_config_survives_yaml() -> None:
     config = TeacherConfig("sam_vit_h", "sam.pth", peft=PeftConfig("lora", target_rank=4))
     assert from_mapping(TeacherConfig, json.loads(json.dumps(to_mapping(config)))) == config
