@@ -3,11 +3,11 @@
 //
 // Where the elements of a fragment lie, with g = lane / 4 and t = lane % 4 (PTX ISA, "Warp-level
 // matrix instructions"):
-//   accumulator, 16 x 8        acc[i] is row g + 8 * (i / 2), column 2 * t + i % 2
-//   16-bit a, 16 x 16          a[i] holds row g + 8 * (i % 2), columns 2 * t + 8 * (i / 2) and the
-//   next 16-bit b, 16 x 8           b[i] holds rows 2 * t + 8 * i and the next, column g tf32 a, 16
-//   x 8             a[i] is row g + 8 * (i % 2), column t + 4 * (i / 2) tf32 b, 8 x 8 b[i] is row t
-//   + 4 * i, column g
+// accumulator, 16 x 8: acc[i] is row g + 8 * (i / 2), column 2 * t + i % 2
+// 16-bit a, 16 x 16: a[i] is row g + 8 * (i % 2), columns 2 * t + 8 * (i / 2) and the next
+// 16-bit b, 16 x 8: b[i] is rows 2 * t + 8 * i and the next, column g
+// tf32 a, 16 x 8: a[i] is row g + 8 * (i % 2), column t + 4 * (i / 2)
+// tf32 b, 8 x 8: b[i] is row t + 4 * i, column g
 // The element with the lower number is in the lower half of a register.
 #pragma once
 
