@@ -5,9 +5,10 @@ import pytest
 
 from elite.data import DatasetSpec
 from elite.data.street import HDL64E, KITTI_CAMERA, CameraModel, Frame, LidarModel, Street
+from elite.data.street.materials import ROUGHNESS, Material
 
 SMALL_CAMERA = CameraModel(width=124, height=37, focal=71.8, centre=(60.7, 18.5))
-FLAT = (40, 44, 60)  # road, parking, lane marking: the plane z = 0
+FLAT = (40, 60)  # road, lane marking: the plane z = 0
 THINGS = (10, 11, 15, 18, 30, 252, 253, 254, 255, 257, 258)
 
 
@@ -97,7 +98,17 @@ def test_the_sidewalk_is_a_kerb_higher(frames: list[Frame]) -> None:
         height = in_world(frame)[(frame.labels & 0xFFFF) == 48, 2]
         assert np.median(height) == pytest.approx(0.12, abs=0.01)
         assert height.min() > -0.04  # the kerb's face reaches down to the road
-        assert height.max() < 0.16
+        assert height.max() < 0.18
+
+
+def test_grass_stands_above_the_ground(frames: list[Frame]) -> None:
+    """Its points lie anywhere up to the height of its blades, and the scanner's noise beyond."""
+    for frame in frames:
+        near = np.linalg.norm(frame.points[:, :3], axis=1) < 20
+        points = in_world(frame)[near & ((frame.labels & 0xFFFF) == 72)]
+        ground, blades = 0.12, ROUGHNESS[Material.GRASS]
+        assert np.mean((points[:, 2] > ground) & (points[:, 2] < ground + blades)) > 0.95
+        assert points[:, 2].std() == pytest.approx(blades / np.sqrt(12), rel=0.15)
 
 
 def test_labels_are_known_ids(frames: list[Frame], scans: list[Frame], spec: DatasetSpec) -> None:

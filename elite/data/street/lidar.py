@@ -13,6 +13,7 @@ from elite.data.street.materials import (
     REMISSION,
     REMISSION_SPREAD,
     RETURN_RATE,
+    ROUGHNESS,
 )
 from elite.data.street.noise import Array, texture
 from elite.data.street.surface import Surface
@@ -130,7 +131,9 @@ def measure(
 
     grazing = np.clip(incidence * 60, 0, 1)  # beyond ~100 m the road is too flat to answer
     rate = RETURN_RATE[material] * (1 - model.dropout) * grazing
-    distance = surface.distance + model.range_noise * rng.standard_normal(len(material), "f4")
+    height = ROUGHNESS[material] * rng.random(len(material), "f4")
+    distance = surface.distance - height / np.maximum(incidence, 0.05)
+    distance += model.range_noise * rng.standard_normal(len(material), "f4")
     returned = surface.hit & (distance > 1.0) & (distance < model.max_range)
     returned &= rng.random(len(material), "f4") < rate
     points = np.empty((int(returned.sum()), 4), np.float32)

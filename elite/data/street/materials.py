@@ -69,3 +69,13 @@ REMISSION: Array = _TABLE[:, 0]
 REMISSION_SPREAD: Array = _TABLE[:, 1]
 INCIDENCE_FALLOFF: Array = _TABLE[:, 2]
 RETURN_RATE: Array = _TABLE[:, 3]
+
+# metres by which what grows or lies on the ground rises above it: grass and soil are as uneven in
+# real scans as this makes them, about 1.5 cm around a plane fitted to a square metre, pavement 0.5
+_ROUGHNESS = {
+    Material.GRASS: 0.06,
+    Material.SOIL: 0.05,
+    Material.COBBLE: 0.02,
+    Material.PAVING: 0.015,
+}
+ROUGHNESS: Array = np.array([_ROUGHNESS.get(m, 0.0) for m in Material], dtype=np.float32)
