@@ -103,12 +103,14 @@ def test_the_sidewalk_is_a_kerb_higher(frames: list[Frame]) -> None:
 
 def test_grass_stands_above_the_ground(frames: list[Frame]) -> None:
     """Its points lie anywhere up to the height of its blades, and the scanner's noise beyond."""
+    heights = []
     for frame in frames:
-        near = np.linalg.norm(frame.points[:, :3], axis=1) < 20
-        points = in_world(frame)[near & ((frame.labels & 0xFFFF) == 72)]
-        ground, blades = 0.12, ROUGHNESS[Material.GRASS]
-        assert np.mean((points[:, 2] > ground) & (points[:, 2] < ground + blades)) > 0.95
-        assert points[:, 2].std() == pytest.approx(blades / np.sqrt(12), rel=0.15)
+        near = np.linalg.norm(frame.points[:, :3], axis=1) < 30  # farther, rays are cut short
+        heights.append(in_world(frame)[near & ((frame.labels & 0xFFFF) == 72), 2] - 0.12)
+    height, blades = np.concatenate(heights), ROUGHNESS[Material.GRASS]
+    assert len(height) > 1000
+    assert np.mean((height > 0) & (height < blades)) > 0.95
+    assert height.std() == pytest.approx(blades / np.sqrt(12), rel=0.1)
 
 
 def test_labels_are_known_ids(frames: list[Frame], scans: list[Frame], spec: DatasetSpec) -> None:
