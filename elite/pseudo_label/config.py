@@ -32,8 +32,8 @@ class VisibilityConfig:
     enabled: bool = True
     rows: int = 6
     columns: int = 1
-    relative: float = 0.1
-    absolute: float = 0.2
+    relative: float = 0.2
+    absolute: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class SuperpixelConfig:
         min_size: pixels of the smallest segment.
     """
 
-    scales: tuple[float, ...] = (1000.0, 400.0, 100.0)
+    scales: tuple[float, ...] = (1000.0, 100.0)
     sigma: float = 0.4
     min_size: int = 10
 

@@ -27,6 +27,7 @@ CONFIG = PseudoLabelConfig("superpixels", superpixels=SuperpixelConfig((400.0, 1
 MAKE = """
 import sys
 from pathlib import Path
+import scipy.ndimage, skimage.segmentation
 from elite.data import DatasetSpec
 from elite.pseudo_label import PseudoLabelConfig, SuperpixelConfig, make_pseudo_labels
 config = PseudoLabelConfig("superpixels", superpixels=SuperpixelConfig((400.0, 100.0)))
@@ -135,7 +136,7 @@ def test_killed_at_any_moment_and_repeated(
     street: Path, made: Path, tmp_path: Path, spec: DatasetSpec
 ) -> None:
     whole = content(made)
-    for delay in np.random.default_rng(int.from_bytes(os.urandom(4), "big")).uniform(0, 0.4, 2):
+    for delay in np.random.default_rng(int.from_bytes(os.urandom(4), "big")).uniform(0, 0.3, 2):
         command = [sys.executable, "-c", MAKE, str(street), str(tmp_path)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
