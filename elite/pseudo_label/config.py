@@ -79,9 +79,16 @@ class SuperpixelConfig:
 
 @dataclass(frozen=True)
 class PseudoLabelConfig:
-    """The whole of it. Without a SAM checkpoint, `superpixels` is the segmenter to choose."""
+    """The whole of it. Without a SAM checkpoint, `superpixels` is the segmenter to choose.
+
+    Attributes:
+        min_labelled: least share of labelled points among those in a mask, for it to be painted.
+            0, as in the paper, suits scans whose points are nearly all labelled; where only some
+            objects are, it lets their labels run over everything that shares a mask with them.
+    """
 
     segmenter: Literal["sam", "superpixels"] = "sam"
+    min_labelled: float = 0.0
     visibility: VisibilityConfig = field(default_factory=VisibilityConfig)
     sam: SamMaskConfig = field(default_factory=SamMaskConfig)
     superpixels: SuperpixelConfig = field(default_factory=SuperpixelConfig)

@@ -154,7 +154,8 @@ def densify(
     points = visible_points(scan, config.visibility)
     assert scan.image is not None
     sparse = scatter_points(points.pixel, points, points.image_size)
-    dense, painted = paint(segmenter.segment(scan.image, points), sparse)
+    masks = segmenter.segment(scan.image, points)
+    dense, painted = paint(masks, sparse, points.unlabelled_pixel, config.min_labelled)
     return dense, frame_quality(points, sparse, dense, painted, spec.num_classes)
 
 

@@ -19,6 +19,7 @@ class ProjectedPoints:
     """The labelled points of a scan that its camera sees.
 
     Attributes:
+        unlabelled_pixel: where the camera sees points without a label.
         labels: learning ids, never 0.
         instances: 0 belongs to no instance.
         depth: metres along the camera's axis.
@@ -30,6 +31,7 @@ class ProjectedPoints:
     depth: NDArray[np.float32]  # [P]
     labels: NDArray[np.int64]  # [P]
     instances: NDArray[np.int64]  # [P]
+    unlabelled_pixel: NDArray[np.int64]  # [U, 2] row, col
     image_size: tuple[int, int]
     num_projected: int
     num_hidden: int
@@ -67,6 +69,7 @@ def visible_points(scan: Scan, config: VisibilityConfig) -> ProjectedPoints:
         depth=depth[kept],
         labels=labels[kept],
         instances=instances[kept],
+        unlabelled_pixel=pixel[~hidden & (labels == 0)],
         image_size=image_size,
         num_projected=len(rows),
         num_hidden=int(hidden.sum()),

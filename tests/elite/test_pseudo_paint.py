@@ -45,6 +45,15 @@ def test_unlabelled_pixels_have_no_vote() -> None:
     assert (dense.labels == 7).all()
 
 
+def test_a_mask_of_mostly_unlabelled_points_may_be_left_out() -> None:
+    sparse = sparse_of({(3, 3): (7, 0), (3, 4): (7, 0)})
+    masks = masks_of((0, 0, 16, 12), (2, 2, 6, 6), scores=[0.5, 1])
+    # one of them shows a labelled point, too, which counts
+    unlabelled = np.array([(9, 9), (9, 10), (9, 11), (3, 3), (5, 5)])
+    for least, painted in ((0.0, 16 * 12), (1 / 3, 16 * 12), (0.5, 16), (2 / 3, 16), (0.7, 0)):
+        assert paint(masks, sparse, unlabelled, least)[1].sum() == painted
+
+
 def test_a_mask_without_votes_paints_nothing() -> None:
     masks = masks_of((0, 0, 16, 12), (4, 4, 8, 8), scores=[0.5, 1])
     dense, painted = paint(masks, sparse_of({(0, 0): (9, 0)}))

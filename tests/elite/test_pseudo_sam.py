@@ -32,6 +32,7 @@ def points() -> ProjectedPoints:
         depth=rng.uniform(5, 50, 9).astype(np.float32),
         labels=np.array([9, 9, 9, 9, 1, 1, 1, 15, 15]),
         instances=np.array([0, 0, 0, 0, 3, 3, 260, 0, 0]),
+        unlabelled_pixel=np.zeros((0, 2), dtype=np.int64),
         image_size=SIZE,
         num_projected=9,
         num_hidden=0,

@@ -39,6 +39,7 @@ def projected(pixel: np.ndarray, depth: np.ndarray, labels: np.ndarray, size: tu
         depth=depth.astype(np.float32),
         labels=labels.astype(np.int64),
         instances=np.zeros(len(labels), dtype=np.int64),
+        unlabelled_pixel=np.zeros((0, 2), dtype=np.int64),
         image_size=size,
         num_projected=len(labels),
         num_hidden=0,
@@ -54,6 +55,7 @@ def test_points_carry_their_labels_to_their_pixels() -> None:
     assert (sparse.labels != 0).sum() == 2
     assert sparse.instances[5, 7] == 300
     assert (points.num_projected, points.num_hidden) == (3, 0)
+    np.testing.assert_array_equal(points.unlabelled_pixel, [[30, 60]])
 
 
 def test_points_behind_the_sensor_or_outside_the_image_have_no_pixel() -> None:
