@@ -7,6 +7,7 @@ import typer
 from elite.cli import data
 from elite.cli.allocator import keep_freed_memory
 from elite.cli.demo import demo
+from elite.cli.distill import distill
 from elite.cli.doctor import doctor
 from elite.cli.eval import evaluate
 from elite.cli.failure import Commands
@@ -25,7 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    help="Labels for LiDAR scans: simulate, train, evaluate, predict.",
+    help="Labels for LiDAR scans: simulate, train, distill, evaluate, predict.",
 )
 app.command()(doctor)
 app.command()(demo)
@@ -33,6 +34,7 @@ app.command()(simulate)
 app.add_typer(data.app, name="data")
 app.command()(pseudolabel)
 app.command()(train)
+app.command()(distill)
 app.command(name="eval")(evaluate)
 app.command()(predict)
 app.command()(submit)

@@ -10,9 +10,9 @@ from elite.engine.task import Plan, Task
 from elite.engine.train_config import TrainConfig
 from elite.losses import SegmentationLoss, SegmentationTerms
 from elite.student import Student
-from elite.types import Batch
+from elite.types import Batch, StudentOutput
 
-__all__ = ["Supervised", "SupervisedTask", "new_student"]
+__all__ = ["Supervised", "SupervisedTask", "new_student", "student_loss"]
 
 
 def new_student(config: TrainConfig) -> Student:
@@ -37,7 +37,9 @@ class Supervised:
     def training_scans(self, spec: DatasetSpec) -> TrainingScans:
         data = self.config.data
         scans = SemanticKitti(data.roots, data.train_split, spec)
-        return TrainingScans(scans, self.config.augmentation, self.config.seed)
+        return TrainingScans(
+            scans, self.config.augmentation, self.config.seed, cut_mix=self.config.cut_mix
+        )
 
     def task(self, plan: Plan) -> SupervisedTask:
         loss = SegmentationLoss(plan.class_weights, self.config.lovasz_weight)
@@ -52,10 +54,15 @@ class SupervisedTask(Task):
         self.loss = loss
 
     def forward(self, batch: Batch) -> SegmentationTerms:
-        assert batch.labels is not None, "training needs labels"
         output = self.student(batch.points, batch.batch_index, batch.batch_size)
-        # A point outside the range has a row of zeros instead of a prediction: nothing to learn.
-        labels = batch.labels.where(output.valid, 0)
-        with torch.autocast(batch.points.device.type, enabled=False):
-            terms: SegmentationTerms = self.loss(output.logits.float(), labels)
-        return terms
+        return student_loss(self.loss, output, batch)
+
+
+def student_loss(loss: SegmentationLoss, output: StudentOutput, batch: Batch) -> SegmentationTerms:
+    """The student's own loss, in float32."""
+    assert batch.labels is not None, "training needs labels"
+    # A point outside the range has a row of zeros instead of a prediction: nothing to learn.
+    labels = batch.labels.where(output.valid, 0)
+    with torch.autocast(batch.points.device.type, enabled=False):
+        terms: SegmentationTerms = loss(output.logits.float(), labels)
+    return terms

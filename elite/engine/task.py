@@ -55,7 +55,7 @@ class Task(torch.nn.Module):
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def after_step(self, step: int, updated: bool) -> None:
-        """Called after each step of the optimizer.
+        """Called after each step of the optimizer, while the gradients are still there.
 
         Args:
             step: of the run, from 0.

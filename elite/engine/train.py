@@ -269,8 +269,8 @@ class _Trainer:
         """Takes the optimizer's step, or leaves it out where a gradient is not finite."""
         if finite or self.accelerator.scaler is not None:  # a scaler leaves it out by itself
             self.optimizer.step()
-        self.optimizer.zero_grad()
         self.task.after_step(self.progress.step, finite)
+        self.optimizer.zero_grad()
         if finite and self.average is not None:
             self.average.update_parameters(self.task.student)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from elite.data import AugmentationConfig
+from elite.data import AugmentationConfig, CutMixConfig
 from elite.student import StudentConfig
 
 __all__ = ["DataConfig", "OptimizerConfig", "TrainConfig"]
@@ -78,6 +78,7 @@ class TrainConfig:
     data: DataConfig
     student: StudentConfig = field(default_factory=StudentConfig)
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    cut_mix: CutMixConfig = field(default_factory=CutMixConfig)
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     lovasz_weight: float = 0.1
     precision: Literal["no", "fp16", "bf16"] = "no"
