@@ -9,7 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from elite.data import CameraConfig, DatasetSpec, SemanticKitti, TrainingScans
+from elite.data import (
+    CameraConfig,
+    DatasetSpec,
+    SemanticKitti,
+    TrainingScans,
+)
 from elite.distill import DistillConfig, Distiller
 from elite.engine.supervised import new_student, student_loss
 from elite.engine.task import Plan, Task
@@ -31,6 +36,8 @@ class DistillationConfig(TrainConfig):
     Attributes:
         pseudo_labels: folder with the dense labels of the training images; null teaches the teacher
             with the labels of the projected points.
+        held_out_pseudo_labels: allow those of a validation or test split, whose true labels they
+            carry.
         teacher_lr_scale: the teacher's learning rate over the student's.
     """
 
@@ -38,6 +45,7 @@ class DistillationConfig(TrainConfig):
     distill: DistillConfig = field(default_factory=DistillConfig)
     camera: CameraConfig = field(default_factory=CameraConfig)
     pseudo_labels: str | None = None
+    held_out_pseudo_labels: bool = False
     teacher_lr_scale: float = 1.0
 
 
@@ -82,6 +90,7 @@ class Distillation:
             images=True,
             require_images=c.camera.required,
             pseudo_labels=c.pseudo_labels,
+            held_out_pseudo_labels=c.held_out_pseudo_labels,
         )
         return TrainingScans(scans, c.augmentation, c.seed, camera=c.camera, cut_mix=c.cut_mix)
 
@@ -161,7 +170,7 @@ class DistillationTask(Task):
 
     # ---- checkpoints -----------------------------------------------------------------------------
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
         state: dict[str, Any] = super().state_dict(*args, **kwargs)
         frozen = self._frozen()
         trained = {name: value for name, value in state.items() if name not in frozen}
