@@ -29,7 +29,7 @@ from elite.pseudo_label.prompts import (
 from elite.pseudo_label.scatter import ProjectedPoints
 from elite.teacher import build_sam, load_sam
 
-__all__ = ["SamSegmenter", "crops_of", "resized_size"]
+__all__ = ["SamSegmenter", "crops_of", "resized_size", "upscale"]
 
 OVERLAP = 0.25  # of neighbouring crops, as a fraction of their width
 
