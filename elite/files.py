@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["replacing", "sha256", "write_text"]
+__all__ = ["remove_leftovers", "replacing", "sha256", "write_shared", "write_text"]
 
 
 @contextmanager
@@ -33,6 +33,23 @@ def write_text(path: Path, text: str) -> None:
     """Writes `text` to `path`, completely or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_shared(path: Path, content: bytes) -> None:
+    """Writes a file that several processes may write at the same time, all with the same content.
+
+    What killed ones left beside it is removed.
+    """
+    remove_leftovers(path)
+    # Another process that came here took the temporary file for a leftover. It writes the same.
+    with suppress(FileNotFoundError), replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Removes the temporary files that killed processes left beside `path`."""
+    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
+        leftover.unlink(missing_ok=True)
 
 
 def sha256(path: Path) -> str:

@@ -18,7 +18,7 @@ from PIL import Image
 from elite.config import ConfigError, from_mapping, to_mapping
 from elite.data import DatasetSpec, Frame
 from elite.errors import EliteError
-from elite.files import replacing, sha256, write_text
+from elite.files import remove_leftovers, replacing, sha256, write_text
 from elite.pseudo_label.quality import FrameQuality
 from elite.pseudo_label.scatter import ImageLabels
 
@@ -71,7 +71,8 @@ class FrameFiles:
 
     def write(self, dense: ImageLabels, quality: FrameQuality, spec: DatasetSpec) -> None:
         """Writes the images, as raw ids, and then the record."""
-        self._remove_leftovers()
+        for path in (self.semantic, self.instance, self.record):
+            remove_leftovers(path)  # no other process works on this frame
         largest = int(dense.instances.max(initial=0))
         if largest > LARGEST_ID:
             raise EliteError(f"{self.instance}: instance {largest} does not fit into 16 bits")
@@ -79,12 +80,6 @@ class FrameFiles:
         _write_png(self.instance, dense.instances)
         record = FrameRecord(self._hash_sources(), self._hash_images(), quality)
         write_text(self.record, json.dumps(to_mapping(record), indent=1, sort_keys=True) + "\n")
-
-    def _remove_leftovers(self) -> None:
-        """Temporary files that a killed process left; no other process works on this frame."""
-        for path in (self.semantic, self.instance, self.record):
-            for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-                leftover.unlink()
 
     def _hash_sources(self) -> dict[str, str]:
         return {name: sha256(path) for name, path in self._sources.items()}

@@ -22,7 +22,7 @@ from elite.data import (
 )
 from elite.data.pseudo_label_manifest import MANIFEST
 from elite.errors import EliteError
-from elite.files import write_text
+from elite.files import remove_leftovers, write_shared
 from elite.pseudo_label.config import PseudoLabelConfig
 from elite.pseudo_label.masks import Masks
 from elite.pseudo_label.paint import paint
@@ -143,7 +143,8 @@ def make_pseudo_labels(
     complete = len(qualities) == len(scans)
     quality = total_quality(qualities, spec)
     if complete:
-        write_text(output / SUMMARY, json.dumps(to_mapping(quality), indent=2) + "\n")
+        text = json.dumps(to_mapping(quality), indent=2) + "\n"
+        write_shared(output / SUMMARY, text.encode())
     return PseudoLabelReport(str(output), made, len(mine), complete, quality)
 
 
@@ -183,14 +184,14 @@ def _manifest(
 def _settle_manifest(output: Path, manifest: PseudoLabelManifest) -> None:
     """Writes the manifest of a new folder; an old one must be equal."""
     path = output / MANIFEST
-    if path.is_file():
-        if path.read_text(encoding="utf-8") != manifest.dumps():
-            raise EliteError(
-                f"{output}: holds pseudo-labels that were made with other settings ({path})",
-                "Delete them, or write to another folder.",
-            )
-        return
-    write_text(path, manifest.dumps())
+    while not path.is_file():
+        write_shared(path, manifest.dumps().encode())
+    remove_leftovers(path)
+    if path.read_text(encoding="utf-8") != manifest.dumps():
+        raise EliteError(
+            f"{output}: holds pseudo-labels that were made with other settings ({path})",
+            "Delete them, or write to another folder.",
+        )
 
 
 def _recorded(frames: list[Frame], output: Path) -> list[FrameQuality]:

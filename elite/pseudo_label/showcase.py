@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from elite.data import DatasetSpec, SemanticKitti, read_pseudo_labels
-from elite.files import replacing
+from elite.files import write_shared
 from elite.pictures import contact_sheet, dense_overlay, sparse_overlay
 from elite.pseudo_label.config import VisibilityConfig
 from elite.pseudo_label.scatter import scatter_points, visible_points
@@ -41,8 +42,9 @@ def write_contact_sheet(
     if not rows:
         return None
     path = output / CONTACT_SHEET
-    with replacing(path) as temporary:
-        contact_sheet(rows, labels, spec).save(temporary, format="JPEG", quality=88)
+    picture = BytesIO()
+    contact_sheet(rows, labels, spec).save(picture, format="JPEG", quality=88)
+    write_shared(path, picture.getvalue())
     return path
 
 

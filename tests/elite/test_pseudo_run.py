@@ -146,18 +146,21 @@ def test_killed_at_any_moment_and_repeated(
         found = content(tmp_path)
         assert all(found[name] == whole[name] for name in found if not name.endswith(".tmp"))
     make_pseudo_labels(street, tmp_path, spec, "00,08", CONFIG)
-    for leftover in tmp_path.glob(".*.tmp"):  # of the two files of the folder itself
-        leftover.unlink()
     assert content(tmp_path) == whole
 
 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path, spec: DatasetSpec) -> None:
     data, out = write_small_street(tmp_path / "street", s00=1), tmp_path / "out"
-    leftover = out / "sequences/00/pseudo_labels/semantic/.000000.png.4711.tmp"
-    leftover.parent.mkdir(parents=True)
-    leftover.write_bytes(b"half")
+    frame = out / "sequences/00/pseudo_labels/semantic/.000000.png.4711.tmp"
+    frame.parent.mkdir(parents=True)
+    shared = [out / f".{name}.4711.tmp" for name in ("manifest.json", "summary.json")]
+    for leftover in (frame, *shared):
+        leftover.write_bytes(b"half")
     make_pseudo_labels(data, out, spec, "00", CONFIG)
-    assert not leftover.exists()
+    assert not list(out.rglob(".*"))
+    shared[0].write_bytes(b"half")  # of a call that lost the race for the manifest
+    make_pseudo_labels(data, out, spec, "00", CONFIG)
+    assert not list(out.rglob(".*"))
 
 
 def test_other_settings_need_another_folder(street: Path, made: Path, spec: DatasetSpec) -> None:

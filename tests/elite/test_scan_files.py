@@ -11,7 +11,7 @@ import pytest
 
 from elite.data import read_labels, read_points, write_labels, write_points
 from elite.errors import EliteError
-from elite.files import replacing, write_text
+from elite.files import remove_leftovers, replacing, write_shared, write_text
 
 
 def test_points_are_little_endian_float32(tmp_path: Path) -> None:
@@ -70,3 +70,21 @@ def test_a_killed_writer_keeps_the_old_file(tmp_path: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", program, str(path)], env=environment)
     assert killed.returncode == -signal.SIGKILL
     assert path.read_text() == "old"
+
+
+def test_processes_may_write_the_same_file_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.txt"
+    write_bytes = Path.write_bytes
+
+    def and_another_starts(temporary: Path, content: bytes) -> None:
+        write_bytes(temporary, content)
+        remove_leftovers(path)
+        path.write_text("same")
+
+    (tmp_path / ".a.txt.4711.tmp").write_text("half")
+    monkeypatch.setattr(Path, "write_bytes", and_another_starts)
+    write_shared(path, b"same")
+    assert path.read_text() == "same"
+    assert list(tmp_path.iterdir()) == [path]
