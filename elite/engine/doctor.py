@@ -16,15 +16,8 @@ from elite.engine.self_test import SELF_TESTS
 
 __all__ = ["Check", "Report", "examine"]
 
-REQUIRED = ("torch", "numpy", "accelerate", "safetensors", "typer", "rich")
-OPTIONAL = {
-    "segment_anything": "pip install segment-anything",
-    "peft": "pip install peft",
-    "rerun": "pip install rerun-sdk",
-    "plyfile": "pip install plyfile",
-    "laspy": "pip install laspy",
-    "onnx": "pip install onnx onnxruntime",
-}
+REQUIRED = ("torch", "numpy", "accelerate", "safetensors", "segment-anything", "peft")
+OPTIONAL = {"skimage": "pip install scikit-image"}  # module: how to get it
 
 
 @dataclass
