@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -115,16 +116,26 @@ class DatasetSpec:
         return raw_labels
 
     def sequences(self, split: str) -> tuple[str, ...]:
-        """The sequences of a named split, or of a list such as "00,08"."""
+        """The sequences of a named split, or of a list such as "00,08" or "22-29,40"."""
         if split in self.splits:
             return self.splits[split]
-        names = tuple(name.strip() for name in split.split(","))
-        if all(name.isdigit() for name in names):
+        names = tuple(name for part in split.split(",") for name in _range(part.strip()))
+        if names and all(name.isdigit() for name in names):
             return names
         raise EliteError(
             f"{self.name} has no split {split!r}",
-            f"Splits: {', '.join(self.splits)}; or list sequences, as in 00,08.",
+            f"Splits: {', '.join(self.splits)}; or list sequences, as in 00,08 or 22-29.",
         )
+
+
+def _range(part: str) -> Iterator[str]:
+    """ "08" is itself; "08-11" is 08, 09, 10, 11, as wide as the first."""
+    first, dash, last = part.partition("-")
+    if not dash or not (first.isdigit() and last.isdigit()):
+        yield part
+        return
+    for number in range(int(first), int(last) + 1):
+        yield str(number).zfill(len(first))
 
 
 def class_weights(counts: NDArray[np.int64]) -> NDArray[np.float32]:

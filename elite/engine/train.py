@@ -104,7 +104,9 @@ def _refuse_misfits(config: TrainConfig, spec: DatasetSpec) -> None:
 
 def _optimizer(groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim.Optimizer:
     if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, weight_decay=config.weight_decay)
+        return torch.optim.AdamW(
+            groups, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
+        )
     return torch.optim.SGD(
         groups,
         lr=config.lr,

@@ -43,6 +43,8 @@ class OptimizerConfig:
         name: "sgd", as ELiTe is trained, or "adamw", which gets further in a few hundred steps.
         lr: the highest learning rate.
         momentum: of SGD, as is `nesterov`.
+        betas: of AdamW: how long it remembers gradients and their squares. A few hundred steps need
+            a shorter memory than torch's default.
         warmup_epochs: epochs, or a fraction of one, in which the learning rate rises.
         clip_norm: gradients are scaled down to this norm.
         accumulate: batches whose gradients are averaged before a step.
@@ -54,6 +56,7 @@ class OptimizerConfig:
     lr: float = 0.24
     momentum: float = 0.9
     nesterov: bool = True
+    betas: tuple[float, float] = (0.9, 0.999)
     weight_decay: float = 1e-4
     epochs: int = 64
     warmup_epochs: float = 1.0

@@ -53,6 +53,7 @@ def test_splits(spec: DatasetSpec) -> None:
     assert spec.sequences("val") == ("08",)
     assert spec.sequences("test") == tuple(str(i) for i in range(11, 22))
     assert spec.sequences("00, 90") == ("00", "90")
+    assert spec.sequences("08-11,30") == ("08", "09", "10", "11", "30")
     with pytest.raises(EliteError, match="no split 'validation'"):
         spec.sequences("validation")
 

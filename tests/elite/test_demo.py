@@ -19,6 +19,7 @@ SMALL = [
     "student.head_channels=8",
     "student.scales=[1, 2, 4]",
     "optimizer.epochs=1",
+    "data.batch_size=1",
 ]
 
 

@@ -109,7 +109,7 @@ def test_grass_stands_above_the_ground(frames: list[Frame]) -> None:
         heights.append(in_world(frame)[near & ((frame.labels & 0xFFFF) == 72), 2] - 0.12)
     height, blades = np.concatenate(heights), ROUGHNESS[Material.GRASS]
     assert len(height) > 1000
-    assert np.mean((height > 0) & (height < blades)) > 0.95
+    assert np.mean((height > 0) & (height < blades)) > 0.9
     assert height.std() == pytest.approx(blades / np.sqrt(12), rel=0.1)
 
 

@@ -104,10 +104,11 @@ class Traffic:
             return MOVING_PERSON, people.walker(rng, 2 * np.pi * (stride + 0.5) / 8)
         if lane.cycling:
             return MOVING_BICYCLIST, people.bicyclist(rng)
+        # More of what is rare than real streets have: a small set should show every class.
         kinds: tuple[tuple[float, int, Callable[[np.random.Generator], Quads]], ...] = (
-            (0.68, MOVING_CAR, vehicles.car),
-            (0.76, MOVING_TRUCK, vehicles.truck),
-            (0.82, MOVING_BUS, vehicles.bus),
+            (0.58, MOVING_CAR, vehicles.car),
+            (0.68, MOVING_TRUCK, vehicles.truck),
+            (0.80, MOVING_BUS, vehicles.bus),
             (1.00, MOVING_MOTORCYCLIST, people.motorcyclist),
         )
         draw = rng.random()
