@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from elite_ops.kernel_map import KernelMap
+
 __all__ = ["Voxels"]
 
 
@@ -19,3 +21,4 @@ class Voxels:
     num_voxels: Tensor  # [] int64, on the device: V
     scale: int
     spatial_shape: tuple[int, int, int]  # cells of this scale along x, y, z
+    kernel_map: KernelMap | None = None  # of the convolution that `voxelize` was told of

@@ -4,7 +4,7 @@
 #include <torch/library.h>
 
 #include "check.h"
-#include "grid.h"
+#include "kernel_shape.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
 #include "cuda/kernel_map.h"
@@ -22,24 +22,8 @@ KernelShape check(const at::Tensor& indices, c10::IntArrayRef spatial_shape, int
   check_dtype(kOp, "indices", indices, at::kInt);
   check_row_count(kOp, "indices", indices.size(0));
   check_grid_shape(kOp, spatial_shape, batch_size);
-  TORCH_CHECK_VALUE(kernel_size.size() == 3, kOp, ": `kernel_size` must have 3 entries, got ",
-                    kernel_size);
-  TORCH_CHECK_VALUE(dilation.size() == 3, kOp, ": `dilation` must have 3 entries, got ", dilation);
-  KernelShape kernel;
-  int64_t num_keys = batch_size;
-  for (int axis = 0; axis < 3; ++axis) {
-    TORCH_CHECK_VALUE(
-        kernel_size[axis] % 2 == 1 && kernel_size[axis] >= 1 && kernel_size[axis] <= 7, kOp,
-        ": `kernel_size` must be 1, 3, 5 or 7 along each axis, got ", kernel_size);
-    TORCH_CHECK_VALUE(dilation[axis] >= 1 && dilation[axis] <= kMaxCellsPerAxis, kOp,
-                      ": `dilation` must be between 1 and 2^24 along each axis, got ", dilation);
-    kernel.size[axis] = static_cast<int32_t>(kernel_size[axis]);
-    kernel.dilation[axis] = static_cast<int32_t>(dilation[axis]);
-    // 64 bits a word along z, a gap of the kernel's reach along each axis, and room for one more
-    // displacement at either end.
-    num_keys = saturating_product(num_keys, spatial_shape[axis] + 2 * kernel.reach(axis) + 64);
-  }
-  check_num_keys(kOp, spatial_shape, batch_size, num_keys);
+  const KernelShape kernel = checked_kernel_shape(kOp, kernel_size, dilation);
+  check_kernel_map_keys(kOp, spatial_shape, batch_size, kernel);
   return kernel;
 }
 

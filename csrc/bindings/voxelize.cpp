@@ -10,7 +10,8 @@
 #include <vector>
 
 #include "check.h"
-#include "grid.h"
+#include "cpu/kernel_map.h"
+#include "kernel_shape.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
 #include "cuda/voxelize.h"
@@ -22,9 +23,10 @@ namespace {
 
 constexpr auto kOp = "voxelize";
 
-// For each scale indices [V, 4], inverse [N] and counts [V]; num_voxels [num_scales].
-using Result = std::tuple<std::vector<at::Tensor>, std::vector<at::Tensor>, std::vector<at::Tensor>,
-                          at::Tensor>;
+// For each scale indices [V, 4], inverse [N] and counts [V]; num_voxels [num_scales]; for each
+// scale neighbors [K, V], if kernel maps are wanted.
+using Tensors = std::vector<at::Tensor>;
+using Result = std::tuple<Tensors, Tensors, Tensors, at::Tensor, Tensors>;
 
 PointRange make_range(c10::ArrayRef<double> bounds) {
   TORCH_CHECK_VALUE(bounds.size() == 6, kOp, ": `point_cloud_range` must have 6 entries, got ",
@@ -48,6 +50,18 @@ VoxelGrid checked_grid(c10::IntArrayRef fine, int64_t scale, int64_t batch_size,
   for (int axis = 0; axis < 2; ++axis) num_keys = saturating_product(num_keys, grid.shape[axis]);
   check_num_keys(kOp, fine, batch_size, num_keys);
   return grid;
+}
+
+// The kernel of the maps that are wanted, if any.
+std::optional<KernelShape> check_kernel(c10::IntArrayRef kernel_size,
+                                        const std::vector<VoxelGrid>& grids) {
+  if (kernel_size.empty()) return std::nullopt;
+  const KernelShape kernel = checked_kernel_shape(kOp, kernel_size, {1, 1, 1});
+  for (const VoxelGrid& grid : grids) {
+    check_kernel_map_keys(kOp, {grid.shape[0], grid.shape[1], grid.shape[2]}, grid.batch_size,
+                          kernel);
+  }
+  return kernel;
 }
 
 PointRows point_rows(const at::Tensor& points, const at::Tensor& batch_index) {
@@ -84,10 +98,12 @@ std::vector<VoxelGrid> check(const at::Tensor& points, const std::optional<at::T
 
 Result voxelize_cpu(const at::Tensor& points_, const std::optional<at::Tensor>& batch_index_,
                     c10::ArrayRef<double> point_cloud_range, c10::IntArrayRef spatial_shape,
-                    c10::IntArrayRef scales, int64_t batch_size, bool nested) {
+                    c10::IntArrayRef scales, int64_t batch_size, bool nested,
+                    c10::IntArrayRef kernel_size) {
   const PointRange range = make_range(point_cloud_range);
   const std::vector<VoxelGrid> grids =
       check(points_, batch_index_, spatial_shape, scales, batch_size, nested);
+  const std::optional<KernelShape> kernel = check_kernel(kernel_size, grids);
   const at::Tensor points = points_.contiguous();
   const at::Tensor batch_index = batch_index_ ? batch_index_->contiguous() : at::Tensor();
   const PointRows rows = point_rows(points, batch_index);
@@ -99,7 +115,7 @@ Result voxelize_cpu(const at::Tensor& points_, const std::optional<at::Tensor>& 
   const auto num_scales = static_cast<int64_t>(grids.size());
   at::Tensor num_voxels = at::empty({num_scales}, options.dtype(at::kLong));
   Result result;
-  auto& [all_indices, all_inverse, all_counts, _] = result;
+  auto& [all_indices, all_inverse, all_counts, _, all_neighbors] = result;
   for (int64_t s = 0; s < num_scales; ++s) {
     at::Tensor inverse = at::empty({rows.num_points}, options);
     const auto allocate = [&](int64_t size) {
@@ -111,6 +127,16 @@ Result voxelize_cpu(const at::Tensor& points_, const std::optional<at::Tensor>& 
     num_voxels.mutable_data_ptr<int64_t>()[s] =
         cpu::voxelize(rows, range, grids[s], inverse.mutable_data_ptr<int32_t>(), allocate);
     all_inverse.push_back(inverse);
+    if (!kernel) continue;
+    const at::Tensor& indices = all_indices.back();
+    at::Tensor& neighbors = all_neighbors.emplace_back(
+        at::empty({kernel->num_offsets(), indices.size(0)}, indices.options()));
+    const auto& shape = grids[s].shape;
+    cpu::build_kernel_map({indices.const_data_ptr<int32_t>(),
+                           indices.size(0),
+                           batch_size,
+                           {shape[0], shape[1], shape[2]}},
+                          *kernel, neighbors.mutable_data_ptr<int32_t>());
   }
   std::get<3>(result) = num_voxels;
   return result;
@@ -130,11 +156,13 @@ at::Tensor read_sizes(const at::Tensor& num_voxels) {
 
 Result voxelize_cuda(const at::Tensor& points_, const std::optional<at::Tensor>& batch_index_,
                      c10::ArrayRef<double> point_cloud_range, c10::IntArrayRef spatial_shape,
-                     c10::IntArrayRef scales, int64_t batch_size, bool nested) {
+                     c10::IntArrayRef scales, int64_t batch_size, bool nested,
+                     c10::IntArrayRef kernel_size) {
   cuda::VoxelizeArguments arguments{};
   arguments.range = make_range(point_cloud_range);
   const std::vector<VoxelGrid> grids =
       check(points_, batch_index_, spatial_shape, scales, batch_size, nested);
+  const std::optional<KernelShape> kernel = check_kernel(kernel_size, grids);
   const c10::cuda::CUDAGuard guard(points_.device());
   const auto stream = c10::cuda::getCurrentCUDAStream();
   const at::Tensor points = points_.contiguous();
@@ -153,7 +181,7 @@ Result voxelize_cuda(const at::Tensor& points_, const std::optional<at::Tensor>&
   const at::Tensor sizes = read_sizes(num_voxels);
 
   Result result;
-  auto& [all_indices, all_inverse, all_counts, _] = result;
+  auto& [all_indices, all_inverse, all_counts, _, all_neighbors] = result;
   std::vector<cuda::VoxelRows> voxels;
   for (int s = 0; s < arguments.num_scales; ++s) {
     const int64_t size = sizes.const_data_ptr<int64_t>()[s];
@@ -167,6 +195,17 @@ Result voxelize_cuda(const at::Tensor& points_, const std::optional<at::Tensor>&
   C10_CUDA_CHECK(cuda::emit_voxels(arguments, workspace.mutable_data_ptr(), voxels.data(),
                                    sizes.const_data_ptr<int64_t>(), stream));
   std::get<3>(result) = num_voxels;
+  if (!kernel) return result;
+
+  std::vector<int32_t*> tables;
+  for (int s = 0; s < arguments.num_scales; ++s) {
+    at::Tensor& neighbors = all_neighbors.emplace_back(
+        at::empty({kernel->num_offsets(), sizes.const_data_ptr<int64_t>()[s]}, options));
+    tables.push_back(neighbors.mutable_data_ptr<int32_t>());
+  }
+  C10_CUDA_CHECK(cuda::find_voxel_neighbors(arguments, workspace.mutable_data_ptr(), voxels.data(),
+                                            sizes.const_data_ptr<int64_t>(), *kernel, tables.data(),
+                                            stream));
   return result;
 }
 #endif
@@ -176,8 +215,9 @@ Result voxelize_cuda(const at::Tensor& points_, const std::optional<at::Tensor>&
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
   m.def(
       "voxelize(Tensor points, Tensor? batch_index, float[] point_cloud_range, "
-      "SymInt[] spatial_shape, int[] scales, SymInt batch_size, bool nested) "
-      "-> (Tensor[] indices, Tensor[] inverse, Tensor[] counts, Tensor num_voxels)");
+      "SymInt[] spatial_shape, int[] scales, SymInt batch_size, bool nested, int[] kernel_size) "
+      "-> (Tensor[] indices, Tensor[] inverse, Tensor[] counts, Tensor num_voxels, "
+      "Tensor[] neighbors)");
 }
 TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("voxelize", &voxelize_cpu); }
 #ifdef ELITE_WITH_CUDA

@@ -2,43 +2,16 @@
 #include "cuda/kernel_map.h"
 #include "cuda/key_sort.cuh"
 #include "cuda/launch.cuh"
+#include "cuda/neighbors.cuh"
 #include "cuda/ranked_bitmap.cuh"
 #include "cuda/workspace.cuh"
 
 namespace elite_ops::cuda {
 namespace {
 
-// Voxels [V, 4] in a grid.
-struct VoxelSet {
-  const int32_t* indices;
-  int64_t num_voxels;
-  VoxelGrid grid;
-
-  __device__ bool in_grid(int64_t i) const {
-    const int32_t* index = indices + i * 4;
-    return index[0] >= 0 && index[0] < grid.batch_size && index[1] >= 0 &&
-           index[1] < grid.shape[0] && index[2] >= 0 && index[2] < grid.shape[1] && index[3] >= 0 &&
-           index[3] < grid.shape[2];
-  }
-  __device__ int64_t key(int64_t i) const {
-    const int32_t* index = indices + i * 4;
-    return grid.key(index[0], index[1], index[2], index[3]);
-  }
-};
-
 __device__ void report(int32_t* error_flag, ErrorFlag error) {
   atomicOr(error_flag, static_cast<int32_t>(error));
 }
-
-// Finds the row of a key in a bitmap.
-struct BitmapRows {
-  RankedBitmap bitmap;
-  int32_t* rows;  // [V]: of the voxel with each rank
-
-  __device__ int32_t find(int64_t key) const {
-    return bitmap.contains(key) ? rows[bitmap.rank(key)] : -1;
-  }
-};
 
 __global__ void mark_voxels_kernel(VoxelSet voxels, RankedBitmap bitmap, int32_t* error_flag) {
   const int64_t i = global_thread();
@@ -50,31 +23,12 @@ __global__ void mark_voxels_kernel(VoxelSet voxels, RankedBitmap bitmap, int32_t
   }
 }
 
-__global__ void place_rows_kernel(VoxelSet voxels, BitmapRows found) {
+__global__ void place_rows_kernel(VoxelSet voxels, RankedBitmap bitmap,
+                                  int32_t* __restrict__ rows) {
   const int64_t i = global_thread();
   if (i >= voxels.num_voxels || !voxels.in_grid(i)) return;
-  found.rows[found.bitmap.rank(voxels.key(i))] = static_cast<int32_t>(i);
+  rows[bitmap.rank(voxels.key(i))] = static_cast<int32_t>(i);
 }
-
-// Finds the row of a key in sorted keys.
-struct SortedRows {
-  KeySort sort;
-
-  __device__ int32_t find(int64_t key) const {
-    const auto wanted = static_cast<uint64_t>(key);
-    int64_t begin = 0, end = sort.num_rows;
-    while (begin < end) {
-      const int64_t middle = (begin + end) / 2;
-      if (sort.sorted_keys[middle] < wanted) {
-        begin = middle + 1;
-      } else {
-        end = middle;
-      }
-    }
-    const bool is_found = begin < sort.num_rows && sort.sorted_keys[begin] == wanted;
-    return is_found ? sort.sorted_rows[begin] : -1;
-  }
-};
 
 __global__ void key_voxels_kernel(VoxelSet voxels, KeySort sort, int32_t* error_flag) {
   const int64_t i = global_thread();
@@ -92,62 +46,50 @@ __global__ void find_duplicates_kernel(KeySort sort, uint64_t key_end, int32_t* 
   if (key != key_end && key == sort.sorted_keys[i - 1]) report(error_flag, kDuplicateIndices);
 }
 
-// One thread per voxel and column of offsets (all offsets that share x and y): it writes the
-// column's entries, whose keys are neighbours too.
-template <typename Rows>
-__global__ void find_neighbors_kernel(VoxelSet voxels, KernelShape kernel, Rows rows,
-                                      int32_t* __restrict__ neighbors) {
-  const int64_t thread = global_thread();
-  const int64_t column = thread / voxels.num_voxels, i = thread % voxels.num_voxels;
-  if (column >= kernel.size[0] * kernel.size[1]) return;
-  const int32_t* index = voxels.indices + i * 4;
-  const VoxelGrid& grid = voxels.grid;
-  const int64_t x = index[1] + (column / kernel.size[1]) * kernel.dilation[0] - kernel.reach(0);
-  const int64_t y = index[2] + (column % kernel.size[1]) * kernel.dilation[1] - kernel.reach(1);
-  const bool in_grid =
-      voxels.in_grid(i) && x >= 0 && x < grid.shape[0] && y >= 0 && y < grid.shape[1];
-  for (int i_z = 0; i_z < kernel.size[2]; ++i_z) {
-    const int64_t z = index[3] + int64_t{i_z} * kernel.dilation[2] - kernel.reach(2);
-    const bool has_cell = in_grid && z >= 0 && z < grid.shape[2];
-    neighbors[(column * kernel.size[2] + i_z) * voxels.num_voxels + i] =
-        has_cell ? rows.find(grid.key(index[0], x, y, z)) : -1;
-  }
-}
-
-template <typename Rows>
-cudaError_t find_neighbors(const VoxelSet& voxels, const KernelShape& kernel, const Rows& rows,
+template <typename Index>
+cudaError_t find_neighbors(const VoxelSet& voxels, const KernelShape& kernel, const Index& index,
                            int32_t* neighbors, cudaStream_t stream) {
-  const int64_t num_columns = int64_t{kernel.size[0]} * kernel.size[1];
-  const cudaLaunchConfig_t config = one_thread_per(num_columns * voxels.num_voxels, stream);
-  return cudaLaunchKernelEx(&config, find_neighbors_kernel<Rows>, voxels, kernel, rows, neighbors);
+  NeighborTables<Index> tables{kernel};
+  tables.add(voxels, index, neighbors);
+  return find_neighbors(tables, stream);
 }
 
-BitmapRows take_bitmap_rows(Workspace& workspace, const VoxelGrid& grid, int64_t num_voxels) {
-  return {take_bitmap(workspace, grid.num_words()), workspace.take<int32_t>(num_voxels)};
-}
+// A bitmap of its own, and the row of the voxel with each rank.
+struct BitmapScratch {
+  RankedBitmap bitmap;
+  int32_t* rows;  // [V]
+
+  BitmapScratch(Workspace& workspace, const VoxelGrid& grid, int64_t num_voxels)
+      : bitmap(take_bitmap(workspace, grid.num_words())),
+        rows(workspace.take<int32_t>(num_voxels)) {}
+};
 
 cudaError_t build_by_bitmap(const VoxelSet& voxels, const KernelShape& kernel, Workspace& workspace,
                             int32_t* neighbors, int32_t* error_flag, cudaStream_t stream) {
-  const BitmapRows rows = take_bitmap_rows(workspace, voxels.grid, voxels.num_voxels);
+  const BitmapScratch scratch(workspace, voxels.grid, voxels.num_voxels);
   const cudaLaunchConfig_t per_voxel = one_thread_per(voxels.num_voxels, stream);
-  ELITE_CUDA_TRY(clear(rows.bitmap, stream));
+  ELITE_CUDA_TRY(clear(scratch.bitmap, stream));
   ELITE_CUDA_TRY(
-      cudaLaunchKernelEx(&per_voxel, mark_voxels_kernel, voxels, rows.bitmap, error_flag));
-  ELITE_CUDA_TRY(rank_words(rows.bitmap, stream));
-  ELITE_CUDA_TRY(cudaLaunchKernelEx(&per_voxel, place_rows_kernel, voxels, rows));
-  return find_neighbors(voxels, kernel, rows, neighbors, stream);
+      cudaLaunchKernelEx(&per_voxel, mark_voxels_kernel, voxels, scratch.bitmap, error_flag));
+  ELITE_CUDA_TRY(rank_words(scratch.bitmap, stream));
+  ELITE_CUDA_TRY(
+      cudaLaunchKernelEx(&per_voxel, place_rows_kernel, voxels, scratch.bitmap, scratch.rows));
+  return find_neighbors(voxels, kernel, BitmapRows{scratch.bitmap, 0, scratch.rows}, neighbors,
+                        stream);
 }
 
 cudaError_t build_by_sort(const VoxelSet& voxels, const KernelShape& kernel, Workspace& workspace,
                           int32_t* neighbors, int32_t* error_flag, cudaStream_t stream) {
-  const SortedRows rows{take_key_sort(workspace, voxels.num_voxels)};
+  const KeySort sort = take_key_sort(workspace, voxels.num_voxels);
   const int64_t key_end = voxels.grid.num_words() * 64;
   const cudaLaunchConfig_t per_voxel = one_thread_per(voxels.num_voxels, stream);
-  ELITE_CUDA_TRY(cudaLaunchKernelEx(&per_voxel, key_voxels_kernel, voxels, rows.sort, error_flag));
-  ELITE_CUDA_TRY(sort_by_key(rows.sort, key_end + 1, stream));
-  ELITE_CUDA_TRY(cudaLaunchKernelEx(&per_voxel, find_duplicates_kernel, rows.sort,
+  ELITE_CUDA_TRY(cudaLaunchKernelEx(&per_voxel, key_voxels_kernel, voxels, sort, error_flag));
+  ELITE_CUDA_TRY(sort_by_key(sort, key_end + 1, stream));
+  ELITE_CUDA_TRY(cudaLaunchKernelEx(&per_voxel, find_duplicates_kernel, sort,
                                     static_cast<uint64_t>(key_end), error_flag));
-  return find_neighbors(voxels, kernel, rows, neighbors, stream);
+  return find_neighbors(voxels, kernel,
+                        SortedRows{sort.sorted_keys, sort.num_rows, sort.sorted_rows, 0}, neighbors,
+                        stream);
 }
 
 }  // namespace
@@ -155,7 +97,7 @@ cudaError_t build_by_sort(const VoxelSet& voxels, const KernelShape& kernel, Wor
 size_t kernel_map_workspace_bytes(int64_t num_voxels, const VoxelGrid& grid) {
   Workspace workspace(nullptr);
   if (uses_bitmap(grid.num_words(), num_voxels)) {
-    take_bitmap_rows(workspace, grid, num_voxels);
+    BitmapScratch(workspace, grid, num_voxels);
   } else {
     take_key_sort(workspace, num_voxels);
   }

@@ -1,4 +1,5 @@
 #include <cub/device/device_scan.cuh>
+#include <iterator>
 
 #include "cuda/launch.cuh"
 #include "cuda/ranked_bitmap.cuh"
@@ -6,11 +7,32 @@
 namespace elite_ops::cuda {
 namespace {
 
-__global__ void count_bits_kernel(const unsigned long long* __restrict__ words, int64_t num_words,
-                                  uint32_t* __restrict__ counts) {
-  const int64_t i = global_thread();
-  if (i < num_words) counts[i] = static_cast<uint32_t>(__popcll(words[i]));
-  if (i == num_words) counts[i] = 0;
+// The bit counts of words, as the scan reads them; behind the last word there is a 0.
+struct BitCounts {
+  using value_type = uint32_t;
+  using difference_type = int64_t;
+  using pointer = const uint32_t*;
+  using reference = uint32_t;
+  using iterator_category = std::random_access_iterator_tag;
+
+  const unsigned long long* words;
+  int64_t num_words;
+  int64_t place;
+
+  __host__ __device__ BitCounts operator+(int64_t step) const {
+    return {words, num_words, place + step};
+  }
+  __device__ uint32_t operator*() const { return (*this)[0]; }
+  __device__ uint32_t operator[](int64_t i) const {
+    i += place;
+    return i < num_words ? static_cast<uint32_t>(__popcll(words[i])) : 0;
+  }
+};
+
+cudaError_t scan(const RankedBitmap& bitmap, void* scratch, size_t& bytes, cudaStream_t stream) {
+  const BitCounts counts{bitmap.words, bitmap.num_words, 0};
+  return cub::DeviceScan::ExclusiveSum(scratch, bytes, counts, bitmap.ranks, bitmap.num_words + 1,
+                                       stream);
 }
 
 }  // namespace
@@ -20,8 +42,7 @@ RankedBitmap take_bitmap(Workspace& workspace, int64_t num_words) {
   bitmap.num_words = num_words;
   bitmap.words = workspace.take<unsigned long long>(num_words);
   bitmap.ranks = workspace.take<uint32_t>(num_words + 1);
-  cub::DeviceScan::ExclusiveSum(nullptr, bitmap.scan_bytes, bitmap.ranks, bitmap.ranks,
-                                num_words + 1);
+  scan(bitmap, nullptr, bitmap.scan_bytes, nullptr);
   bitmap.scan_scratch = workspace.take<unsigned char>(static_cast<int64_t>(bitmap.scan_bytes));
   return bitmap;
 }
@@ -31,13 +52,8 @@ cudaError_t clear(const RankedBitmap& bitmap, cudaStream_t stream) {
 }
 
 cudaError_t rank_words(const RankedBitmap& bitmap, cudaStream_t stream) {
-  const cudaLaunchConfig_t config = one_thread_per(bitmap.num_words + 1, stream);
-  ELITE_CUDA_TRY(cudaLaunchKernelEx(&config, count_bits_kernel,
-                                    static_cast<const unsigned long long*>(bitmap.words),
-                                    bitmap.num_words, bitmap.ranks));
-  size_t scan_bytes = bitmap.scan_bytes;
-  return cub::DeviceScan::ExclusiveSum(bitmap.scan_scratch, scan_bytes, bitmap.ranks, bitmap.ranks,
-                                       bitmap.num_words + 1, stream);
+  size_t bytes = bitmap.scan_bytes;
+  return scan(bitmap, bitmap.scan_scratch, bytes, stream);
 }
 
 }  // namespace elite_ops::cuda

@@ -4,6 +4,7 @@
 #include "common/error_flag.h"
 #include "cuda/key_sort.cuh"
 #include "cuda/launch.cuh"
+#include "cuda/neighbors.cuh"
 #include "cuda/ranked_bitmap.cuh"
 #include "cuda/voxelize.h"
 #include "cuda/workspace.cuh"
@@ -30,13 +31,21 @@ __device__ bool is_sample(int64_t sample, int64_t batch_size) {
   return sample >= 0 && sample < batch_size;
 }
 
+// Whether a point has a voxel; reports a batch index that does not exist.
+__device__ bool has_voxel(const PointRange& range, const float* p, int64_t sample,
+                          int64_t batch_size, int32_t* error_flag) {
+  if (is_sample(sample, batch_size)) return range.contains(p);
+  atomicOr(error_flag, static_cast<int32_t>(kIndexOutOfRange));
+  return false;
+}
+
 __global__ void mark_points_kernel(PointRows points, PointRange range, BitmapScales scales,
-                                   RankedBitmap bitmap) {
+                                   RankedBitmap bitmap, int32_t* error_flag) {
   const int64_t i = global_thread();
   if (i >= points.num_points) return;
   const float* p = points.at(i);
   const int64_t sample = points.sample(i);
-  if (!range.contains(p) || !is_sample(sample, scales.batch_size)) return;
+  if (!has_voxel(range, p, sample, scales.batch_size, error_flag)) return;
   for (int s = 0; s < scales.count; ++s) {
     const int64_t key = scales.key(s, range, p, sample);
     // Points of a voxel are many, and mostly neighbours: reading first spares them the atomic.
@@ -86,12 +95,6 @@ __global__ void assign_points_kernel(PointRows points, PointRange range, BitmapS
   }
 }
 
-__global__ void check_samples_kernel(PointRows points, int64_t batch_size, int32_t* error_flag) {
-  const int64_t i = global_thread();
-  if (i >= points.num_points || is_sample(points.sample(i), batch_size)) return;
-  atomicOr(error_flag, static_cast<int32_t>(kIndexOutOfRange));
-}
-
 // A scale that is sorted: keys in order, those of points without a voxel last, and the number of
 // different keys up to each.
 struct SortedScale {
@@ -101,13 +104,13 @@ struct SortedScale {
   size_t scan_bytes;
 };
 
-__global__ void key_points_kernel(PointRows points, PointRange range, VoxelGrid grid,
-                                  KeySort sort) {
+__global__ void key_points_kernel(PointRows points, PointRange range, VoxelGrid grid, KeySort sort,
+                                  int32_t* error_flag) {
   const int64_t i = global_thread();
   if (i >= points.num_points) return;
   const float* p = points.at(i);
   const int64_t sample = points.sample(i);
-  const bool inside = range.contains(p) && is_sample(sample, grid.batch_size);
+  const bool inside = has_voxel(range, p, sample, grid.batch_size, error_flag);
   sort.keys[i] = inside ? grid.key(range, p, sample) : grid.num_words() * 64;
   sort.rows[i] = static_cast<int32_t>(i);
 }
@@ -183,11 +186,12 @@ struct Scratch {
 };
 
 cudaError_t count_sorted(const VoxelizeArguments& a, const VoxelGrid& grid,
-                         const SortedScale& scale, int64_t* num_voxels, cudaStream_t stream) {
+                         const SortedScale& scale, int64_t* num_voxels, int32_t* error_flag,
+                         cudaStream_t stream) {
   const cudaLaunchConfig_t config = one_thread_per(a.points.num_points, stream);
   const int64_t key_end = grid.num_words() * 64;
-  ELITE_CUDA_TRY(
-      cudaLaunchKernelEx(&config, key_points_kernel, a.points, a.range, grid, scale.sort));
+  ELITE_CUDA_TRY(cudaLaunchKernelEx(&config, key_points_kernel, a.points, a.range, grid, scale.sort,
+                                    error_flag));
   ELITE_CUDA_TRY(sort_by_key(scale.sort, key_end + 1, stream));
   ELITE_CUDA_TRY(cudaLaunchKernelEx(&config, find_first_kernel, scale.sort,
                                     static_cast<uint64_t>(key_end), scale.numbers));
@@ -214,13 +218,10 @@ cudaError_t count_voxels(const VoxelizeArguments& a, void* workspace, int64_t* n
   const cudaLaunchConfig_t per_point = one_thread_per(a.points.num_points, stream);
   Scratch scratch(a, workspace);
   BitmapScales& scales = scratch.bitmap_scales;
-  if (a.points.batch_index != nullptr) {
-    ELITE_CUDA_TRY(cudaLaunchKernelEx(&per_point, check_samples_kernel, a.points, scales.batch_size,
-                                      error_flag));
-  }
   for (int s = 0; s < a.num_scales; ++s) {
     if (!scratch.is_sorted[s]) continue;
-    ELITE_CUDA_TRY(count_sorted(a, a.grids[s], scratch.sorted[s], num_voxels + s, stream));
+    ELITE_CUDA_TRY(
+        count_sorted(a, a.grids[s], scratch.sorted[s], num_voxels + s, error_flag, stream));
   }
   if (scales.count == 0) return cudaSuccess;
   for (int s = 0; s < scales.count; ++s) {
@@ -228,7 +229,7 @@ cudaError_t count_voxels(const VoxelizeArguments& a, void* workspace, int64_t* n
   }
   ELITE_CUDA_TRY(clear(scratch.bitmap, stream));
   ELITE_CUDA_TRY(cudaLaunchKernelEx(&per_point, mark_points_kernel, a.points, a.range, scales,
-                                    scratch.bitmap));
+                                    scratch.bitmap, error_flag));
   ELITE_CUDA_TRY(rank_words(scratch.bitmap, stream));
   const cudaLaunchConfig_t per_scale = launch_config(1, kMaxScales, stream);
   return cudaLaunchKernelEx(&per_scale, count_bitmap_voxels_kernel, scales, scratch.bitmap);
@@ -254,6 +255,32 @@ cudaError_t emit_voxels(const VoxelizeArguments& a, void* workspace, const Voxel
   ELITE_CUDA_TRY(cudaLaunchKernelEx(&per_word, emit_words_kernel, scales, scratch.bitmap));
   return cudaLaunchKernelEx(&per_point, assign_points_kernel, a.points, a.range, scales,
                             scratch.bitmap);
+}
+
+cudaError_t find_voxel_neighbors(const VoxelizeArguments& a, void* workspace,
+                                 const VoxelRows* voxels, const int64_t* num_voxels,
+                                 const KernelShape& kernel, int32_t* const* neighbors,
+                                 cudaStream_t stream) {
+  if (a.points.num_points == 0) return cudaSuccess;
+  const Scratch scratch(a, workspace);
+  const auto voxel_set = [&](int s) {
+    return VoxelSet{voxels[s].indices, num_voxels[s], a.grids[s]};
+  };
+  NeighborTables<BitmapRows> by_bitmap{kernel};
+  NeighborTables<SortedRows> by_sort{kernel};
+  for (int s = 0; s < a.num_scales; ++s) {
+    if (!scratch.is_sorted[s]) continue;
+    const SortedScale& scale = scratch.sorted[s];  // its numbers start with 1
+    const SortedRows index{scale.sort.sorted_keys, a.points.num_points, scale.numbers, 1};
+    by_sort.add(voxel_set(s), index, neighbors[s]);
+  }
+  for (int b = 0; b < scratch.bitmap_scales.count; ++b) {
+    const int s = scratch.bitmap_scale[b];
+    const BitmapRows index{scratch.bitmap, scratch.bitmap_scales.first_word[b], nullptr};
+    by_bitmap.add(voxel_set(s), index, neighbors[s]);
+  }
+  ELITE_CUDA_TRY(find_neighbors(by_sort, stream));
+  return find_neighbors(by_bitmap, stream);
 }
 
 }  // namespace elite_ops::cuda

@@ -1,6 +1,7 @@
 // The occupied cells of a grid at several scales, and the row of each point's cell.
 //
-// In two phases, as the host has to learn the sizes before it can allocate the voxels.
+// In two phases, as the host has to learn the sizes before it can allocate the voxels, and a third
+// one for kernel maps.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -8,6 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "common/kernel_shape.h"
 #include "common/voxel_grid.h"
 
 namespace elite_ops::cuda {
@@ -37,5 +39,12 @@ cudaError_t count_voxels(const VoxelizeArguments& arguments, void* workspace, in
 // element per scale.
 cudaError_t emit_voxels(const VoxelizeArguments& arguments, void* workspace,
                         const VoxelRows* voxels, const int64_t* num_voxels, cudaStream_t stream);
+
+// Writes the neighbours [K, V] of each scale's voxels, by the index that emit_voxels() left in the
+// workspace: all scales that a bitmap serves in one launch. `neighbors` is on the host.
+cudaError_t find_voxel_neighbors(const VoxelizeArguments& arguments, void* workspace,
+                                 const VoxelRows* voxels, const int64_t* num_voxels,
+                                 const KernelShape& kernel, int32_t* const* neighbors,
+                                 cudaStream_t stream);
 
 }  // namespace elite_ops::cuda

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from elite_ops.kernel_map import KernelMap
 from elite_ops.voxels import Voxels
 
 __all__ = ["Voxels", "voxelize"]
@@ -21,6 +23,7 @@ def voxelize(
     scales: Sequence[int] = (1,),
     batch_size: int | None = None,
     nested: bool = False,
+    kernel_size: int | Sequence[int] | None = None,
 ) -> list[Voxels]:
     """Finds the voxels that hold points, and the voxel of each point, at each scale.
 
@@ -44,9 +47,12 @@ def voxelize(
             most 16.
         batch_size: the number of samples; read from `batch_index` if not given.
         nested: whether the cell at a scale is the cell at scale 1, divided by the scale.
+        kernel_size: of submanifold convolutions (1, 3, 5 or 7; one number, or one per axis), whose
+            kernel maps come with the voxels: those of `build_kernel_map`, but on CUDA from the
+            index that is there already, in one launch for all scales.
 
     Returns:
-        The voxels of each scale, in order of (batch, x, y, z).
+        The voxels of each scale, in order of (batch, x, y, z), with `kernel_map` if asked for.
 
     Raises:
         IndexError: if an entry of `batch_index` is outside [0, batch_size).
@@ -69,14 +75,30 @@ def voxelize(
     if batch_size is None:
         has_points = batch_index is not None and batch_index.numel() > 0
         batch_size = int(batch_index.max()) + 1 if has_points else 1  # type: ignore[union-attr]
-    indices, inverse, counts, num_voxels = torch.ops.elite_ops.voxelize(
-        points, batch_index, point_cloud_range, spatial_shape, scales, batch_size, nested
+    kernel = None if kernel_size is None else _triple(kernel_size)
+    indices, inverse, counts, num_voxels, neighbors = torch.ops.elite_ops.voxelize(
+        points,
+        batch_index,
+        point_cloud_range,
+        spatial_shape,
+        scales,
+        batch_size,
+        nested,
+        kernel or (),
     )
-    rows = zip(indices, inverse, counts, num_voxels.unbind(), strict=True)
+    maps: list[KernelMap | None] = [None for _ in scales]
+    if kernel is not None:
+        maps = [KernelMap(table, table, mirrored=True, kernel_size=kernel) for table in neighbors]
+    rows = zip(indices, inverse, counts, num_voxels.unbind(), maps, strict=True)
     return [
-        Voxels(i, v, c, n, scale, _shape(spatial_shape, scale))
-        for scale, (i, v, c, n) in zip(scales, rows, strict=True)
+        Voxels(i, v, c, n, scale, _shape(spatial_shape, scale), kernel_map)
+        for scale, (i, v, c, n, kernel_map) in zip(scales, rows, strict=True)
     ]
+
+
+def _triple(value: int | Sequence[int]) -> tuple[int, int, int]:
+    x, y, z = (value, value, value) if isinstance(value, int) else value
+    return x, y, z
 
 
 def _shape(spatial_shape: Sequence[int], scale: int) -> tuple[int, int, int]:
@@ -92,7 +114,8 @@ def _fake(
     scales: Sequence[int],
     batch_size: int,
     nested: bool,
-) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor]:
+    kernel_size: Sequence[int],
+) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor, list[Tensor]]:
     def empty(*shape: int | torch.SymInt) -> Tensor:
         return points.new_empty(shape, dtype=torch.int32)
 
@@ -102,6 +125,7 @@ def _fake(
         [empty(points.shape[0]) for _ in sizes],
         [empty(size) for size in sizes],
         points.new_empty(len(sizes), dtype=torch.int64),
+        [empty(math.prod(kernel_size), size) for size in sizes] if kernel_size else [],
     )
 
 

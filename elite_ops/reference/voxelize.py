@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from elite_ops.reference.kernel_map import build_kernel_map
 from elite_ops.voxels import Voxels
 
 __all__ = ["voxelize"]
@@ -22,6 +23,7 @@ def voxelize(
     scales: Sequence[int] = (1,),
     batch_size: int | None = None,
     nested: bool = False,
+    kernel_size: int | Sequence[int] | None = None,
 ) -> list[Voxels]:
     """See `elite_ops.voxelize`."""
     xyz = points[:, :3]
@@ -54,6 +56,14 @@ def voxelize(
             key = key // size
         indices = torch.stack([key, *reversed(columns)], dim=1).int()
         num_voxels = torch.tensor(len(indices), device=points.device)
+        kernel_map = None
+        if kernel_size is not None:
+            num_samples = batch_size or int(batch_index.max()) + 1
+            kernel_map = build_kernel_map(
+                indices, spatial_shape=shape, batch_size=num_samples, kernel_size=kernel_size
+            )
         x, y, z = shape
-        voxels.append(Voxels(indices, inverse, counts.int(), num_voxels, scale, (x, y, z)))
+        voxels.append(
+            Voxels(indices, inverse, counts.int(), num_voxels, scale, (x, y, z), kernel_map)
+        )
     return voxels

@@ -116,6 +116,22 @@ CASE(grids_too_large_for_a_bitmap) {
   }
 }
 
+// Displacements within a word, into the next one, and past several.
+CASE(dilated_offsets_that_leave_their_word) {
+  for (const int32_t dilation : {1, 40, 63, 64, 65}) {
+    check(random_input(300, {2, 2, 320}, {{1, 3, 5}, {1, 1, dilation}}, {2, 2, 320}));
+  }
+}
+
+// docs/kernels.md states this number.
+CASE(a_map_takes_five_calls) {
+  const Input input = random_input(300, {9, 9, 60}, {{3, 3, 3}, {1, 1, 1}}, {9, 9, 60});
+  int32_t error_flag = 0;
+  const int64_t before = emulation::num_enqueued;
+  on_cuda(input, &error_flag);
+  CHECK(emulation::num_enqueued - before == 5);
+}
+
 CASE(the_two_ends_of_an_axis_do_not_meet) {
   Input input{{}, {3, 4, 64}, 2, {{3, 3, 3}, {1, 1, 1}}};
   for (const int32_t b : {0, 1}) {

@@ -1,6 +1,7 @@
 // The CUDA kernels of voxelize against the CPU op, which the Python tests compare with the
 // definition.
 #include "common/error_flag.h"
+#include "cpu/kernel_map.h"
 #include "cpu/voxelize.h"
 #include "cuda/voxelize.h"
 #include "harness.h"
@@ -10,8 +11,10 @@ using namespace elite_ops;
 namespace {
 
 struct Voxels {
-  std::vector<int32_t> indices, inverse, counts;
+  std::vector<int32_t> indices, inverse, counts, neighbors;
 };
+
+constexpr KernelShape kKernel{{3, 3, 3}, {1, 1, 1}};
 
 struct Input {
   std::vector<float> points;
@@ -48,6 +51,12 @@ std::vector<Voxels> on_cpu(const cuda::VoxelizeArguments& a) {
       v.counts.resize(size);
       return cpu::VoxelRows{v.indices.data(), v.counts.data()};
     });
+    const VoxelGrid& grid = a.grids[s];
+    const auto size = static_cast<int64_t>(v.counts.size());
+    v.neighbors.resize(kKernel.num_offsets() * size);
+    cpu::build_kernel_map(
+        {v.indices.data(), size, grid.batch_size, {grid.shape[0], grid.shape[1], grid.shape[2]}},
+        kKernel, v.neighbors.data());
   }
   return all;
 }
@@ -59,14 +68,19 @@ std::vector<Voxels> on_cuda(const cuda::VoxelizeArguments& a, int32_t* error_fla
   CHECK(cuda::count_voxels(a, workspace.data(), sizes.data(), error_flag, nullptr) == cudaSuccess);
   std::vector<Voxels> all(a.num_scales);
   std::vector<cuda::VoxelRows> rows;
+  std::vector<int32_t*> neighbors;
   for (int s = 0; s < a.num_scales; ++s) {
     Voxels& v = all[s];
     v.indices.assign(sizes[s] * 4, -7);
     v.inverse.assign(a.points.num_points, -7);
     v.counts.assign(sizes[s], -7);
+    v.neighbors.assign(kKernel.num_offsets() * sizes[s], -7);
+    neighbors.push_back(v.neighbors.data());
     rows.push_back({v.indices.data(), v.inverse.data(), v.counts.data()});
   }
   CHECK(cuda::emit_voxels(a, workspace.data(), rows.data(), sizes.data(), nullptr) == cudaSuccess);
+  CHECK(cuda::find_voxel_neighbors(a, workspace.data(), rows.data(), sizes.data(), kKernel,
+                                   neighbors.data(), nullptr) == cudaSuccess);
   return all;
 }
 
@@ -76,6 +90,7 @@ void check_equal_voxels(const std::vector<Voxels>& got, const std::vector<Voxels
     CHECK_EQUAL(got[s].indices, want[s].indices);
     CHECK_EQUAL(got[s].inverse, want[s].inverse);
     CHECK_EQUAL(got[s].counts, want[s].counts);
+    CHECK_EQUAL(got[s].neighbors, want[s].neighbors);
   }
 }
 
@@ -128,6 +143,15 @@ CASE(sorted_and_bitmap_scales_together) {
   CHECK(uses_bitmap(input.arguments.grids[1].num_words(), 400));
   check_like_cpu(input);
   check_like_cpu(Input(400, 2, {2048, 1024, 70}, {1}));
+}
+
+// docs/kernels.md states this number.
+CASE(five_scales_and_their_kernel_maps_in_seven_calls) {
+  const Input input(400, 2, {40, 40, 30}, {1, 2, 4, 8, 16});
+  int32_t error_flag = 0;
+  const int64_t before = emulation::num_enqueued;
+  on_cuda(input.arguments, &error_flag);
+  CHECK(emulation::num_enqueued - before == 7);
 }
 
 CASE(sorted_points_that_share_voxels) {

@@ -36,6 +36,11 @@ def assert_equal(got: list[Voxels], want: list[Voxels]) -> None:
         assert (a.scale, a.spatial_shape) == (b.scale, b.spatial_shape)
         for name in ("indices", "inverse", "counts", "num_voxels"):
             torch.testing.assert_close(getattr(a, name), getattr(b, name), rtol=0, atol=0)
+        assert (a.kernel_map is None) == (b.kernel_map is None)
+        if a.kernel_map is not None and b.kernel_map is not None:
+            assert torch.equal(a.kernel_map.neighbors, b.kernel_map.neighbors)
+            assert a.kernel_map.kernel_size == b.kernel_map.kernel_size
+            assert a.kernel_map.mirrored
 
 
 def check(points: Tensor, batch_index: Tensor | None = None, **arguments: Any) -> list[Voxels]:
@@ -177,6 +182,25 @@ def test_nested_cells_are_divided(device: torch.device) -> None:
     assert torch.equal(coarse.indices[coarse.inverse[inside]], cell.int())
 
 
+@pytest.mark.parametrize("kernel_size", [3, (1, 3, 5)])
+@pytest.mark.parametrize("spatial_shape", [SHAPE, (2**14, 2**14, 60)])
+def test_kernel_maps_come_with_the_voxels(
+    device: torch.device, spatial_shape: tuple[int, int, int], kernel_size: int | tuple[int, ...]
+) -> None:
+    points = random_points(3000).to(device) / 8
+    batch_index = random_batch(3000).to(device)
+    voxels = check(
+        points,
+        batch_index,
+        point_cloud_range=RANGE,
+        spatial_shape=spatial_shape,
+        scales=SCALES,
+        batch_size=3,
+        kernel_size=kernel_size,
+    )
+    assert all(v.kernel_map and v.kernel_map.num_out == len(v.indices) for v in voxels)
+
+
 @pytest.mark.parametrize("height", [1, 63, 64, 65, 128, 200])
 def test_columns_of_one_or_more_words(device: torch.device, height: int) -> None:
     points = random_points(2000).to(device)
@@ -218,8 +242,8 @@ def test_opcheck(device: torch.device) -> None:
     points = random_points(100).to(device)
     batch_index = random_batch(100).to(device)
     arguments = (RANGE, SHAPE, SCALES, 3, False)
-    opcheck(torch.ops.elite_ops.voxelize.default, (points, batch_index, *arguments))
-    opcheck(torch.ops.elite_ops.voxelize.default, (points, None, *arguments))
+    opcheck(torch.ops.elite_ops.voxelize.default, (points, batch_index, *arguments, ()))
+    opcheck(torch.ops.elite_ops.voxelize.default, (points, None, *arguments, (3, 1, 3)))
 
 
 def test_compiles_without_a_graph_break(device: torch.device) -> None:
@@ -256,6 +280,13 @@ REJECTED = [
     ({"scales": ()}, ValueError, "`scales` must have between 1 and 16 entries"),
     ({"scales": (1,) * 17}, ValueError, "`scales` must have between 1 and 16 entries"),
     ({"scales": (1, 0)}, ValueError, "`scales` must be between 1 and 2"),
+    ({"kernel_size": (3, 3)}, ValueError, "`kernel_size` must have 3 entries"),
+    ({"kernel_size": (3, 2, 3)}, ValueError, "`kernel_size` must be 1, 3, 5 or 7"),
+    (
+        {"spatial_shape": (2**24, 2**22, 2**16), "kernel_size": (3, 3, 3)},
+        ValueError,
+        "must fit in a 63-bit key",
+    ),
 ]
 
 
@@ -269,6 +300,7 @@ def test_rejects(change: dict[str, Any], error: type[Exception], message: str) -
         "scales": (1,),
         "batch_size": 2,
         "nested": False,
+        "kernel_size": (),
     } | change
     with pytest.raises(error, match=f"voxelize: .*{message}"):
         torch.ops.elite_ops.voxelize(*arguments.values())

@@ -110,6 +110,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
 }
 
 cudaError_t cudaMemsetAsync(void* pointer, int value, size_t bytes, cudaStream_t) {
+  ++emulation::num_enqueued;
   if (bytes > 0) std::memset(pointer, value, bytes);
   return cudaSuccess;
 }
@@ -117,6 +118,7 @@ cudaError_t cudaMemsetAsync(void* pointer, int value, size_t bytes, cudaStream_t
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t) {
   if (kind != cudaMemcpyDeviceToDevice) return emulation::remember(cudaErrorInvalidMemcpyDirection);
+  ++emulation::num_enqueued;
   if (bytes > 0) std::memcpy(to, from, bytes);
   return cudaSuccess;
 }

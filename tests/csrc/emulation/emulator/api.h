@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 #include "emulator/vector_types.h"
 
@@ -96,6 +97,9 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, void (*ke
 }
 
 namespace emulation {
+
+// How many kernels, fills, copies and calls of CUB the streams have been given.
+inline int64_t num_enqueued = 0;
 
 // Keeps the error for cudaGetLastError, and returns it.
 cudaError_t remember(cudaError_t error);

@@ -28,6 +28,7 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, Kernel 
   if (config.dynamicSmemBytes > permitted_shared_bytes(kernel)) {
     return remember(cudaErrorInvalidValue);
   }
+  ++num_enqueued;
   gridDim = config.gridDim;
   blockDim = config.blockDim;
   allocate_shared(config.dynamicSmemBytes);

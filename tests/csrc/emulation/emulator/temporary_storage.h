@@ -28,6 +28,7 @@ inline bool take_storage(void* storage, size_t& bytes, int64_t num_items, cudaEr
     status = remember(cudaErrorInvalidValue);
     return false;
   }
+  ++num_enqueued;
   // The device writes here: what else lies in these bytes is lost.
   std::memset(storage, 0xAB, needed);
   return true;
