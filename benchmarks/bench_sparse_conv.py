@@ -1,53 +1,57 @@
+"""A 3 x 3 x 3 submanifold convolution on real scans, by every library that is there.
+
+Each result is compared with float64 before it is timed; the error is stored beside the time.
+"""
+
 import pytest
-import torch
-from workloads import POINT_CLOUD_RANGE, SPATIAL_SHAPE, scan
+from cases import convolutions
+from peers import CONTESTANTS
+from peers.checked import entered, error_of_backward, error_of_forward
+from submanifold import submanifold
 
-from elite_ops import build_kernel_map, sparse_conv, voxelize
-from elite_ops.reference.sparse_conv import sparse_conv as reference
-
-IMPLEMENTATIONS = {"elite_ops": sparse_conv, "reference": reference}
-CHANNELS = 64
-CUDA_DTYPES = [torch.float32, torch.float16, torch.bfloat16]
+contestants = pytest.mark.parametrize("contestant", CONTESTANTS)
 
 
-def workload(device, dtype):
-    """Features and weight of a 3 x 3 x 3 convolution on the 0.1 m voxels of a scan, and its map."""
-    name, points = scan()
-    (voxels,) = voxelize(
-        points.to(device), point_cloud_range=POINT_CLOUD_RANGE, spatial_shape=SPATIAL_SHAPE
-    )
-    kernel_map = build_kernel_map(voxels.indices, spatial_shape=SPATIAL_SHAPE, batch_size=1)
-    generator = torch.Generator().manual_seed(0)
-    features = torch.randn(kernel_map.num_in, CHANNELS, generator=generator)
-    weight = torch.randn(27, CHANNELS, CHANNELS, generator=generator) / 40
-    pairs = int((kernel_map.neighbors >= 0).sum())
-    info = {"workload": name, "voxels": kernel_map.num_in, "pairs": pairs, "dtype": str(dtype)}
-    flop = 2 * pairs * CHANNELS * CHANNELS
-    return features.to(device, dtype), weight.to(device, dtype), kernel_map, flop, info
+def description(case, contestant, error):
+    return {
+        "contestant_version": contestant.library(),
+        "workload": case.workload,
+        "voxels": len(case.indices),
+        "pairs": case.pairs,
+        "rms_error": error,
+    }
 
 
-@pytest.mark.benchmark(group="sparse_conv forward")
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize("dtype", CUDA_DTYPES)
-def bench_forward(timed, device, implementation, dtype):
-    if device.type == "cpu" and dtype != torch.float32:
-        pytest.skip("the CPU computes in float32")
-    features, weight, kernel_map, flop, info = workload(device, dtype)
-    timed(IMPLEMENTATIONS[implementation], features, weight, kernel_map, flop=flop, **info)
+@pytest.mark.benchmark(group="convolution forward, map given")
+@contestants
+@convolutions()
+def bench_forward(timed, device, channels, batch, precision, contestant):
+    case = submanifold(device, channels, batch, precision)
+    with entered(contestant, case) as library:
+        kernel_map = library.build_map()
+        info = description(case, library, error_of_forward(library, kernel_map))
+        convolve = library.without_gradient(library.convolve)
+        timed(convolve, kernel_map, flop=case.flop, bytes_moved=case.forward_bytes, **info)
 
 
-@pytest.mark.benchmark(group="sparse_conv forward and backward")
-@pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
-@pytest.mark.parametrize("dtype", CUDA_DTYPES)
-def bench_forward_backward(timed, device, implementation, dtype):
-    if device.type == "cpu" and dtype != torch.float32:
-        pytest.skip("the CPU computes in float32")
-    features, weight, kernel_map, flop, info = workload(device, dtype)
-    inputs = features.requires_grad_(), weight.requires_grad_()
-    grad_out = torch.randn_like(features)
+@pytest.mark.benchmark(group="convolution forward, map rebuilt")
+@contestants
+@convolutions()
+def bench_forward_with_new_map(timed, device, channels, batch, precision, contestant):
+    case = submanifold(device, channels, batch, precision)
+    with entered(contestant, case) as library:
+        info = description(case, library, error_of_forward(library, library.build_map()))
+        both = library.without_gradient(lambda: library.convolve(library.build_map()))
+        timed(both, flop=case.flop, bytes_moved=case.forward_bytes, **info)
 
-    def step():
-        out = IMPLEMENTATIONS[implementation](*inputs, kernel_map)
-        return torch.autograd.grad(out, inputs, grad_out)
 
-    timed(step, flop=3 * flop, **info)
+@pytest.mark.benchmark(group="convolution backward, map given")
+@contestants
+@convolutions()
+def bench_backward(timed, device, channels, batch, precision, contestant):
+    case = submanifold(device, channels, batch, precision)
+    with entered(contestant, case) as library:
+        out = library.convolve(library.build_map())
+        info = description(case, library, error_of_backward(library, out))
+        flop, bytes_moved = 2 * case.flop, case.backward_bytes
+        timed(library.backward, out, flop=flop, bytes_moved=bytes_moved, **info)

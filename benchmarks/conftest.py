@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from device_time import device_seconds
+from workloads import limit_points
 
 from elite_ops import build_info
 
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--points", type=int, help="use only the first points of every scan")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    limit_points(config.getoption("points", None))
 
 
 @pytest.fixture(params=DEVICES)
@@ -23,7 +34,8 @@ def timed(benchmark: Any, device: torch.device) -> Callable[..., Any]:
     """Times `fn(*args)` on `device` and returns its result.
 
     `bytes_moved` and `flop` of one call become GB/s and GFLOP/s beside the median; everything else
-    that is given by keyword is stored with the result.
+    that is given by keyword is stored with the result. On a GPU the time of the device alone is
+    stored too (`device_seconds`).
     """
 
     def run(
@@ -44,8 +56,12 @@ def timed(benchmark: Any, device: torch.device) -> Callable[..., Any]:
         name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
         benchmark.extra_info.update(info, device=name, threads=torch.get_num_threads())
         benchmark.extra_info.update(torch=str(torch.__version__), compiler=build_info()["compiler"])
+        benchmark.extra_info.update(bytes_moved=bytes_moved, flop=flop)
         if benchmark.stats:
             seconds = benchmark.stats.stats.median
+            if device.type == "cuda":
+                seconds = statistics.median(device_seconds(lambda: fn(*args)))
+                benchmark.extra_info["device_seconds"] = seconds
             if bytes_moved:
                 benchmark.extra_info["GB/s"] = round(bytes_moved / seconds / 1e9, 2)
             if flop:

@@ -12,20 +12,47 @@ import torch
 from elite.data.street import Street
 
 DATA = Path(os.environ.get("ELITE_DATA", Path(__file__).parents[2] / "shared" / "data"))
-REAL_SCAN = DATA / "semantickitti/sequences/00/velodyne/000000.bin"
+REAL_SCANS = [
+    ("SemanticKITTI 00/000000", DATA / "semantickitti/sequences/00/velodyne/000000.bin"),
+    ("SemanticKITTI 00/000001", DATA / "semantickitti/sequences/00/velodyne/000001.bin"),
+    ("SemanticKITTI 00/000002", DATA / "semantickitti/sequences/00/velodyne/000002.bin"),
+    ("KITTI", DATA / "kitti/sequences/90/velodyne/000000.bin"),
+]
 
 POINT_CLOUD_RANGE = (-50.0, -50.0, -4.0, 50.0, 50.0, 2.0)  # metres
 SPATIAL_SHAPE = (1000, 1000, 60)
 SCALES = (1, 2, 4, 8, 16)
 
 
+
+class _Limit:
+    """How many points of a scan are used: all, unless a test of the benchmarks wants few."""
+
+    points: int | None = None
+
+
+def limit_points(points: int | None) -> None:
+    _Limit.points = points
+
+
 @cache
-def scan() -> tuple[str, torch.Tensor]:
-    """A name and one scan: float32 [N, 4], x y z remission."""
-    if not REAL_SCAN.exists():
-        return "synthetic street (no real scan)", torch.from_numpy(Street(0).frame(0).points)
-    points = np.fromfile(REAL_SCAN, dtype="<f4").reshape(-1, 4)
-    return "real scan (SemanticKITTI 00/000000)", torch.from_numpy(points)
+def scan(number: int = 0) -> tuple[str, torch.Tensor]:
+    """A name and one of four scans: float32 [N, 4], x y z remission."""
+    name, path = REAL_SCANS[number]
+    if path.exists():
+        points = np.fromfile(path, dtype="<f4").reshape(-1, 4)
+        return f"real scan ({name})", torch.from_numpy(points)[: _Limit.points]
+    points = Street(0).frame(number).points
+    return "synthetic street (no real scan)", torch.from_numpy(points)[: _Limit.points]
+
+
+@cache
+def scans(batch: int) -> tuple[str, torch.Tensor, torch.Tensor]:
+    """A name, the points of `batch` scans (float32 [N, 4]) and the scan of each (int64 [N])."""
+    names, points = zip(*(scan(number) for number in range(batch)), strict=True)
+    sizes = torch.tensor([len(p) for p in points])
+    name = names[0] if batch == 1 else f"{batch} scans, the first: {names[0]}"
+    return name, torch.cat(points), torch.arange(batch).repeat_interleave(sizes)
 
 
 @cache

@@ -1,0 +1,44 @@
+"""Which sizes are measured: a grid on a GPU, a few on a CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import pytest
+import torch
+
+__all__ = ["convolutions", "on_devices"]
+
+CHANNELS = (16, 32, 64, 128, 256)
+
+
+def convolutions() -> pytest.MarkDecorator:
+    """Parametrizes over device, channels, batch and precision."""
+    small = [("cpu", c, batch, "fp32") for c, batch in ((16, 1), (64, 1), (128, 1), (64, 4))]
+    grid = [
+        ("cuda", channels, batch, precision)
+        for precision in ("fp16", "bf16", "tf32", "fp32")
+        for batch in (1, 4)
+        for channels in CHANNELS
+    ]
+    names = ("device", "channels", "batch", "precision")
+    return _over(names, small + grid, lambda d, c, b, p: f"{d}-c{c}-b{b}-{p}")
+
+
+def on_devices(names: tuple[str, ...], values: Iterable[tuple[Any, ...]]) -> pytest.MarkDecorator:
+    """Parametrizes over the devices, and over `values` on each of them."""
+    rows = [(device, *value) for device in ("cpu", "cuda") for value in values]
+
+    def label(device: str, *rest: Any) -> str:
+        initials = [f"{name[0]}{value}" for name, value in zip(names, rest, strict=True)]
+        return "-".join([device, *initials])
+
+    return _over(("device", *names), rows, label)
+
+
+def _over(names: tuple[str, ...], rows: list[tuple[Any, ...]], label: Any) -> pytest.MarkDecorator:
+    devices = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
+    here = [row for row in rows if row[0] in devices]
+    ids = [label(*row) for row in here]
+    return pytest.mark.parametrize(names, here, ids=ids, indirect=["device"])

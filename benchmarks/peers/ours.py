@@ -1,0 +1,29 @@
+"""This library."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+import elite_ops
+from elite_ops import KernelMap, build_kernel_map, sparse_conv
+from peers.contestant import Contestant
+
+__all__ = ["Ours"]
+
+
+class Ours(Contestant):
+    @classmethod
+    def library(cls) -> str:
+        return str(elite_ops.build_info()["compiler"])
+
+    def build_map(self) -> KernelMap:
+        case = self.case
+        return build_kernel_map(
+            case.indices, spatial_shape=case.spatial_shape, batch_size=case.batch_size
+        )
+
+    def convolve(self, kernel_map: KernelMap) -> Tensor:
+        return sparse_conv(self.features, self.weight, kernel_map)
+
+    def pairs(self, kernel_map: KernelMap) -> int:
+        return int((kernel_map.neighbors >= 0).sum())
