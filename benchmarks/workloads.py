@@ -24,7 +24,6 @@ SPATIAL_SHAPE = (1000, 1000, 60)
 SCALES = (1, 2, 4, 8, 16)
 
 
-
 class _Limit:
     """How many points of a scan are used: all, unless a test of the benchmarks wants few."""
 

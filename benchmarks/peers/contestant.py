@@ -40,7 +40,8 @@ class Contestant(ABC):
         """Imports the library and returns its version."""
 
     def prepare(self) -> None:
-        """Sets precision, and what the layouts depend on."""
+        """Sets what computing and the layouts depend on."""
+        self.on_cpu = self.case.features.device.type == "cpu"
 
     @abstractmethod
     def build_map(self) -> Any:

@@ -19,11 +19,12 @@ class Ocnn(Contestant):
         return f"ocnn {importlib.import_module('ocnn').__version__}"
 
     def prepare(self) -> None:
+        super().prepare()
         case = self.case
         self.octrees = importlib.import_module("ocnn.octree")
         self.layers = importlib.import_module("ocnn.nn")
         self.depth = max(max(case.spatial_shape) - 1, 1).bit_length()
-        if case.features.is_cuda:
+        if not self.on_cpu:
             config = importlib.import_module("ocnn.nn.kernels.config")
             config.allow_tf32 = case.precision.tf32
         # Centres of the cells of a cube of 2^depth cells, from -1 to 1.

@@ -49,9 +49,9 @@ class Spconv(Contestant):
         return cls.package
 
     def prepare(self) -> None:
+        super().prepare()
         self.module("constants").SPCONV_ALLOW_TF32 = self.case.precision.tf32
         self.ops, self.functional = self.module("pytorch.ops"), self.module("pytorch.functional")
-        self.on_cpu = self.case.features.device.type == "cpu"
         if self.on_cpu and torch.get_num_threads() > 1:
             raise Missing(f"{self.package}: exact on one CPU thread only (a data race)")
         algorithms = self.module("core").ConvAlgo
@@ -73,14 +73,14 @@ class Spconv(Contestant):
 
     def convolve(self, kernel_map: tuple[Any, ...]) -> Tensor:
         if self.on_cpu:
-            out: Tensor = self.functional.indice_subm_conv(
+            native: Tensor = self.functional.indice_subm_conv(
                 self.features, self.weight, *kernel_map, len(self.features), self.algo
             )
-            return out
+            return native
         _, _, *tables, masks = kernel_map
         timer = self.module("tools").CUDAKernelTimer(False)
         is_train, is_submanifold, fp32_accum = torch.is_grad_enabled(), True, True
-        out = self.functional.implicit_gemm(
+        out: Tensor = self.functional.implicit_gemm(
             self.features,
             self.weight,
             *tables,
@@ -116,6 +116,6 @@ class SpconvTriton(Spconv):
     distributions = ("spconv-triton",)
 
     def prepare(self) -> None:
-        if self.case.features.device.type == "cpu":
-            raise Missing("spconv_triton: needs a GPU")
         super().prepare()
+        if self.on_cpu:
+            raise Missing("spconv_triton: needs a GPU")

@@ -19,8 +19,9 @@ class WarpConvNet(Contestant):
         return f"warpconvnet {importlib.import_module('warpconvnet').__version__}"
 
     def prepare(self) -> None:
+        super().prepare()
         case = self.case
-        if not case.features.is_cuda:
+        if self.on_cpu:
             raise Missing("warpconvnet: needs a GPU")
         self.functional = importlib.import_module("warpconvnet.nn.functional.sparse_conv")
         self.voxels = importlib.import_module("warpconvnet.geometry.types.voxels").Voxels

@@ -1,0 +1,152 @@
+"""Runs benchmarks and keeps what matters of their results in one JSON file.
+
+    python benchmarks/record.py --name NAME [FILES AND OPTIONS OF PYTEST]
+
+writes benchmarks/results/NAME.json: the device, versions, commit and load of the machine, one entry
+per result, and what was missing, with the reason. `report.py` makes docs/performance.md of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+DEFAULT = [f"bench_{name}.py" for name in ("limits", "sparse_conv", "kernel_map", "voxelize")]
+STATISTICS = ("median", "min", "iqr", "rounds")
+GENERAL = ("threads", "torch", "compiler", "device")  # said once, in the heading
+
+
+class Skipped:
+    """Collects why benchmarks did not run, by the name of the test."""
+
+    def __init__(self) -> None:
+        self.reasons: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and isinstance(report.longrepr, tuple):
+            self.reasons[report.nodeid] = report.longrepr[2].removeprefix("Skipped: ")
+
+
+def run(arguments: list[str]) -> tuple[int, dict[str, Any], dict[str, str]]:
+    """Pytest's exit status, what pytest-benchmark wrote, and why tests were skipped."""
+    skipped = Skipped()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "benchmark.json")
+        options = ["--benchmark-only", f"--benchmark-json={path}", "--benchmark-columns=median"]
+        status = pytest.main([*options, *arguments], plugins=[skipped])
+        text = path.read_text() if path.exists() else ""
+    return int(status), json.loads(text or '{"benchmarks": []}'), skipped.reasons
+
+
+def case_of(parameters: dict[str, Any] | None) -> dict[str, Any]:
+    """The parameters of a test, with the device by its name."""
+    return {name: value for name, value in (parameters or {}).items() if _is_plain(value)}
+
+
+def _is_plain(value: Any) -> bool:
+    return isinstance(value, (str, int, float, bool))
+
+
+def entry(benchmark: dict[str, Any]) -> dict[str, Any]:
+    """One result: its group and case, four statistics of its seconds, and what it is about."""
+    info = {k: v for k, v in benchmark["extra_info"].items() if k not in GENERAL}
+    return {
+        "group": benchmark["group"] or benchmark["name"],
+        "case": case_of(benchmark["params"]),
+        "seconds": {name: benchmark["stats"][name] for name in STATISTICS},
+        "info": info,
+    }
+
+
+def missing_entries(reasons: dict[str, str]) -> list[dict[str, Any]]:
+    """Each reason once, with how many benchmarks it kept from running."""
+    counts: dict[str, int] = {}
+    for reason in reasons.values():
+        if not reason.startswith("not needed"):
+            counts[reason] = counts.get(reason, 0) + 1
+    return [{"reason": reason, "benchmarks": count} for reason, count in counts.items()]
+
+
+def commit() -> str:
+    """The commit that is checked out, marked if files differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or "unknown"
+
+
+def processor() -> str:
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    found = re.search(r"model name\s*:\s*(.*)", text)
+    return found.group(1) if found else platform.processor()
+
+
+def machine() -> dict[str, Any]:
+    """What the figures depend on."""
+    about: dict[str, Any] = {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+    if torch.cuda.is_available():
+        properties = torch.cuda.get_device_properties(0)
+        about |= {
+            "gpu": properties.name,
+            "multiprocessors": properties.multi_processor_count,
+            "compute_capability": f"{properties.major}.{properties.minor}",
+            "cuda": torch.version.cuda,
+        }
+    return about
+
+
+def record(name: str, arguments: list[str], folder: Path = RESULTS) -> int:
+    """Runs the benchmarks and writes `folder/name.json`; returns pytest's exit status."""
+    checked_out, load = commit(), [round(os.getloadavg()[0], 1)]
+    status, raw, reasons = run(arguments)
+    if not raw["benchmarks"]:
+        return status or 1
+    about = raw["benchmarks"][0]["extra_info"]
+    result = {
+        "name": name,
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "commit": checked_out,
+        "machine": machine() | {"compiler": about.get("compiler", "unknown")},
+        "load": [*load, round(os.getloadavg()[0], 1)],
+        "failed": status != 0,
+        "results": [entry(benchmark) for benchmark in raw["benchmarks"]],
+        "missing": missing_entries(reasons),
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}.json"
+    path.write_text(json.dumps(result, indent=1) + "\n")
+    print(f"{len(result['results'])} results in {path}")
+    return status
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
+    parser.add_argument("--name", required=True, help="of the file in benchmarks/results")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of results")
+    options, rest = parser.parse_known_args(arguments)
+    if not any(argument.split("::")[0].endswith(".py") for argument in rest):
+        rest = [str(HERE / name) for name in DEFAULT] + rest
+    return record(options.name, rest, options.results)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,158 @@
+"""Tables in Markdown of one file of results."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from results_file import HOUSE, Result, Results
+
+__all__ = ["section", "table", "targets"]
+
+CONVOLUTIONS = (
+    "convolution forward, map given",
+    "convolution backward, map given",
+    "convolution forward, map rebuilt",
+)
+GROUPS = (*CONVOLUTIONS, "kernel map", "kernel map of shuffled voxels", "voxelization")
+BASELINES = {"voxelization": ("unique_keys", "unique_rows")}
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def duration(seconds: float) -> str:
+    """Three digits: 12.3 µs, 4.56 ms, 1.23 s."""
+    for unit, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
+        if seconds >= size or unit == "µs":
+            return f"{seconds / size:.3g} {unit}"
+    raise AssertionError("unreachable")
+
+
+def rivals(group: str, row: dict[str, Result]) -> list[Result]:
+    """Those to be faster than: the peers, and for voxelization torch.unique."""
+    names = BASELINES.get(group) or [name for name in row if name not in HOUSE]
+    return [row[name] for name in names if name in row]
+
+
+def advantage(group: str, row: dict[str, Result]) -> float | None:
+    """How many times as long the fastest rival takes."""
+    others = rivals(group, row)
+    if "elite_ops" not in row or not others:
+        return None
+    return min(other.seconds for other in others) / row["elite_ops"].seconds
+
+
+def group_table(results: Results, group: str) -> str:
+    cases = results.group(group)
+    contestants = list(dict.fromkeys(name for row in cases.values() for name in row))
+    parameters = list(dict.fromkeys(name for case in cases for name, _ in case))
+    rows = []
+    for case, row in cases.items():
+        cells = [str(dict(case).get(name, "")) for name in parameters]
+        cells += [_time(row.get(name)) for name in contestants]
+        faster = advantage(group, row)
+        roofline = results.roofline(row["elite_ops"]) if "elite_ops" in row else None
+        cells.append("" if faster is None else f"{faster:.2f} x")
+        cells.append("" if roofline is None else f"{roofline:.0%}")
+        rows.append(cells)
+    return table([*parameters, *contestants, "best rival / ours", "ours, of the roofline"], rows)
+
+
+def _time(result: Result | None) -> str:
+    if result is None:
+        return ""
+    if result.seconds == result.wall:
+        return duration(result.seconds)
+    return f"{duration(result.seconds)} ({duration(result.wall)})"
+
+
+def errors(results: Results) -> str:
+    """The largest error of each contestant at each precision."""
+    largest: dict[tuple[str, str], float] = {}
+    for result in results.all:
+        if "rms_error" in result.info:
+            key = (result.contestant, str(result["precision"]))
+            largest[key] = max(largest.get(key, 0.0), result.info["rms_error"])
+    rows = [[name, precision, f"{error:.1e}"] for (name, precision), error in largest.items()]
+    return table(["contestant", "precision", "largest relative error"], rows) if rows else ""
+
+
+def machine_line(results: Results) -> str:
+    machine: dict[str, Any] = results.machine
+    gpu = f"{machine['gpu']}, CUDA {machine['cuda']}, " if "gpu" in machine else ""
+    threads = f"{machine['threads']} of {machine['cores']} cores of {machine['processor']}"
+    versions = f"torch {machine['torch']}, Python {machine['python']}, {machine['compiler']}"
+    return f"{gpu}{threads}, {versions}; commit {results.commit}, {results.date}."
+
+
+def noise_line(results: Results) -> str:
+    before, after = results.load
+    text = f"Load of the machine before and after: {before} and {after}."
+    if max(before, after) > results.machine["cores"]:
+        text += (
+            " It was shared with other work: the times are noisy, single ones can be several times"
+            " too long, and small differences prove nothing."
+        )
+    return text
+
+
+def section(results: Results) -> str:
+    """Everything about one file of results."""
+    parts = [f"### {results.name}", machine_line(results) + " " + noise_line(results)]
+    for device, bandwidth in results.bandwidth.items():
+        rates = [
+            f"{precision} {rate / 1e12:.3g} TFLOP/s"
+            for (where, precision), rate in results.matrix_rate.items()
+            if where == device
+        ]
+        copied = f"copies {bandwidth / 1e9:.3g} GB/s (read and written)"
+        parts.append(f"Limits measured in this run, {device}: {copied}, multiplies matrices at "
+                     f"{', '.join(rates)}.")  # fmt: skip
+    for group in GROUPS:
+        if results.group(group):
+            parts += [f"**{group[0].upper()}{group[1:]}**", group_table(results, group)]
+    if errors(results):
+        parts += ["**Errors** against float64, relative, root mean square", errors(results)]
+    if results.missing:
+        lines = [f"- {m['reason']} ({m['benchmarks']} benchmarks)" for m in results.missing]
+        parts += ["**Not measured**", "\n".join(lines)]
+    return "\n\n".join(parts)
+
+
+def targets(files: Sequence[Results]) -> str:
+    """What was set out to be reached on a GPU, and what was."""
+    forward, backward = CONVOLUTIONS[:2]
+    half = {"precision": "fp16"}
+    at_64 = {**half, "channels": 64}
+    goals = [
+        ("convolution 64 to 64, fp16, forward", "1.5 x", forward, at_64),
+        ("convolution 64 to 64, fp16, backward", "1.5 x", backward, at_64),
+        ("convolution, 16 to 256 channels, fp16, forward", "1 x", forward, half),
+        ("convolution, 16 to 256 channels, fp16, backward", "1 x", backward, half),
+        ("kernel map of a scale", "4 x", "kernel map", {}),
+        ("five scales of voxels, against torch.unique", "20 x", "voxelization", {"scales": 5}),
+    ]
+    rows = [[what, f"at least {goal}", reached(files, *rest)] for what, goal, *rest in goals]
+    return table(
+        ["what, against the fastest peer", "target", "measured on a GPU, worst case"], rows
+    )
+
+
+def reached(files: Sequence[Results], group: str, wanted: dict[str, Any]) -> str:
+    """The smallest advantage over all cases on a GPU, and our part of the roofline there."""
+    worst: tuple[float, str] | None = None
+    for results in files:
+        for case, row in results.group(group).items():
+            parameters = dict(case)
+            matches = all(parameters.get(name) == value for name, value in wanted.items())
+            faster = advantage(group, row)
+            if parameters.get("device") != "cuda" or not matches or faster is None:
+                continue
+            if worst is None or faster < worst[0]:
+                roofline = results.roofline(row["elite_ops"])
+                part = "" if roofline is None else f", {roofline:.0%} of the roofline"
+                worst = faster, f"{faster:.2f} x{part} ({results.name})"
+    return worst[1] if worst else "not run yet"

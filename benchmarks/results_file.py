@@ -1,0 +1,98 @@
+"""One JSON file of `record.py`, read back as what its tables and plots ask for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+__all__ = ["HOUSE", "Result", "Results", "read_results"]
+
+HOUSE = ("elite_ops", "reference")  # this library and its definition; all others are peers
+
+
+@dataclass(frozen=True)
+class Result:
+    """One contestant at one case of one group."""
+
+    group: str
+    contestant: str
+    case: tuple[tuple[str, Any], ...]  # without the contestant
+    seconds: float  # of the device alone on a GPU, else of the call
+    wall: float
+    info: dict[str, Any]
+
+    def __getitem__(self, parameter: str) -> Any:
+        return dict(self.case).get(parameter)
+
+
+@dataclass(frozen=True)
+class Results:
+    name: str
+    date: str
+    commit: str
+    machine: dict[str, Any]
+    load: list[float]
+    missing: list[dict[str, Any]]
+    all: tuple[Result, ...]
+
+    def group(self, name: str) -> dict[tuple[tuple[str, Any], ...], dict[str, Result]]:
+        """The results of a group by case and contestant."""
+        cases: dict[tuple[tuple[str, Any], ...], dict[str, Result]] = {}
+        for result in self.all:
+            if result.group == name:
+                cases.setdefault(result.case, {})[result.contestant] = result
+        return cases
+
+    @cached_property
+    def bandwidth(self) -> dict[str, float]:
+        """Measured copy bandwidth of each device, bytes read and written a second."""
+        return {r["device"]: r.info["bytes_moved"] / r.seconds for r in self._limits("copy")}
+
+    @cached_property
+    def matrix_rate(self) -> dict[tuple[str, str], float]:
+        """Measured FLOP/s of a large matrix product, by device and precision."""
+        products = self._limits("matrix product")
+        return {(r["device"], r["precision"]): r.info["flop"] / r.seconds for r in products}
+
+    def _limits(self, name: str) -> Iterator[Result]:
+        return (result for result in self.all if result.group == f"limits: {name}")
+
+    def roofline(self, result: Result) -> float | None:
+        """Which part of its time the device would need at least, from 0 to 1."""
+        bandwidth = self.bandwidth.get(result["device"])
+        rate = self.matrix_rate.get((result["device"], result["precision"]), float("inf"))
+        if not bandwidth or (result.info.get("flop") and rate == float("inf")):
+            return None
+        floor = max(result.info["bytes_moved"] / bandwidth, result.info["flop"] / rate)
+        return floor / result.seconds
+
+
+def read_results(path: Path) -> Results:
+    raw = json.loads(path.read_text())
+    return Results(
+        name=raw["name"],
+        date=raw["date"],
+        commit=raw["commit"],
+        machine=raw["machine"],
+        load=raw["load"],
+        missing=raw["missing"],
+        all=tuple(_result(entry) for entry in raw["results"]),
+    )
+
+
+def _result(entry: dict[str, Any]) -> Result:
+    case = dict(entry["case"])
+    contestant = case.pop("contestant", case.pop("implementation", "elite_ops"))
+    wall = entry["seconds"]["median"]
+    return Result(
+        group=entry["group"],
+        contestant=contestant,
+        case=tuple(case.items()),
+        seconds=entry["info"].get("device_seconds", wall),
+        wall=wall,
+        info=entry["info"],
+    )
