@@ -7,14 +7,16 @@ TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
 EXTRAS ?= test,segment
 
-.PHONY: help setup build test lint format emulate emulated nvcc bench gpu-check demo clean
+GPU_CHECKS = gpu-test gpu-memcheck gpu-racecheck gpu-synccheck gpu-initcheck
+.PHONY: $(GPU_CHECKS) help setup build test lint format emulate emulated nvcc bench gpu-check gpu-bench performance demo clean
 
 help:
 	@echo "setup   virtual environment with the dependencies, and the package built into it"
 	@echo "test    all tests that need no GPU          demo    simulate, train, evaluate, predict"
 	@echo "bench   benchmarks of every op              lint    ruff, mypy, clang-format"
 	@echo "emulate CUDA kernels on the host, under sanitizers"
-	@echo "nvcc    compile every CUDA source           gpu-check  tests and sanitizers on a GPU"
+	@echo "nvcc    compile every CUDA source           performance  docs/performance.md from results"
+	@echo "gpu-check  tests and sanitizers on a GPU    gpu-bench  benchmarks on a GPU, with peers"
 
 # ---- environment -------------------------------------------------------------------------------
 
@@ -41,13 +43,6 @@ demo: setup
 bench: setup
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 
-# The same tests under each of the sanitizer's tools: what the emulation can't show.
-gpu-check: setup
-	$(BIN)/python -m pytest tests -m gpu
-	for tool in memcheck racecheck synccheck initcheck; do \
-	  compute-sanitizer --tool $$tool --error-exitcode 1 \
-	    $(BIN)/python -m pytest tests/ops -m gpu -k "not real_scan" || exit 1; done
-
 FORMATTED = $(wildcard csrc/*/* benchmarks/*.cpp tests/csrc/*.cpp tests/csrc/*.cu tests/csrc/*.h \
   $(addprefix tests/csrc/emulation/,*.h emulator/* cub/device/*))
 
@@ -63,6 +58,51 @@ lint: $(VENV)/.linters
 format: $(VENV)/.linters
 	$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 	$(BIN)/clang-format -i $(FORMATTED)
+
+# ---- on a GPU ------------------------------------------------------------------------------------
+# Nothing is installed or downloaded: the Python, torch, pytest and nvcc of the machine are used, and
+# other libraries come as wheels in the folder PEERS (docs/performance.md).
+
+GPU_PYTHON ?= python3
+PEERS ?= peers
+GPU_RESULTS ?= gpu
+GPU_BENCH_OPTIONS ?=
+SANITIZER_TOOLS ?= memcheck racecheck synccheck initcheck
+SANITIZED ?= tests/ops -k "not real_scan and not compile"
+PEERS_PATH = PYTHONPATH=$(CURDIR)/build/peers:$(CURDIR)
+WITH_PEERS = $(PEERS_PATH) $(GPU_PYTHON)
+
+build/gpu/.built: $(SOURCES)
+	@mkdir -p $(@D)
+	ELITE_CUDA=1 $(GPU_PYTHON) setup.py build_ext --inplace > build/gpu/build.log 2>&1 \
+	  || (tail -n 60 build/gpu/build.log; exit 1)
+	touch $@
+
+gpu-check: gpu-test $(SANITIZER_TOOLS:%=gpu-%)
+
+gpu-test: build/gpu/.built build/peers/.unpacked
+	$(WITH_PEERS) -m pytest tests -m gpu
+
+# The same tests under each of the sanitizer's tools: what the emulation can't show. Memory comes
+# straight from CUDA, so that every allocation has its own bounds. Only our kernels are watched, save
+# by initcheck, which has to see who else writes.
+gpu-memcheck gpu-racecheck gpu-synccheck: WATCHED = --kernel-name kns=elite_ops
+$(SANITIZER_TOOLS:%=gpu-%): gpu-%: build/gpu/.built build/peers/.unpacked
+	$(PEERS_PATH) PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
+	  compute-sanitizer --tool $* $(WATCHED) --error-exitcode 1 \
+	  $(GPU_PYTHON) -m pytest -m gpu $(SANITIZED) > build/gpu/$*.log 2>&1 \
+	  && tail -n 3 build/gpu/$*.log || (tail -n 60 build/gpu/$*.log; exit 1)
+
+build/peers/.unpacked: $(wildcard $(PEERS)/*)
+	$(GPU_PYTHON) benchmarks/unpack_wheels.py $(PEERS) build/peers
+	touch $@
+
+gpu-bench: build/gpu/.built build/peers/.unpacked
+	$(WITH_PEERS) benchmarks/record.py --name $(GPU_RESULTS) -k cuda $(GPU_BENCH_OPTIONS)
+	$(GPU_PYTHON) benchmarks/report.py
+
+performance: setup
+	$(BIN)/python benchmarks/report.py
 
 # ---- CUDA kernels on the host --------------------------------------------------------------------
 # Each tests/csrc/test_<op>.cpp becomes a program that runs the unmodified csrc/cuda/*.cu, compiled by

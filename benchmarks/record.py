@@ -1,6 +1,6 @@
 """Runs benchmarks and keeps what matters of their results in one JSON file.
 
-    python benchmarks/record.py --name NAME [FILES AND OPTIONS OF PYTEST]
+    python benchmarks/record.py --name NAME [--seconds N] [FILES AND OPTIONS OF PYTEST]
 
 writes benchmarks/results/NAME.json: the device, versions, commit and load of the machine, one entry
 per result, and what was missing, with the reason. `report.py` makes docs/performance.md of it.
@@ -41,13 +41,29 @@ class Skipped:
             self.reasons[report.nodeid] = report.longrepr[2].removeprefix("Skipped: ")
 
 
-def run(arguments: list[str]) -> tuple[int, dict[str, Any], dict[str, str]]:
+class Budget:
+    """Ends the run after the benchmark in which the time is up; what was measured is kept."""
+
+    def __init__(self, seconds: float) -> None:
+        self.end = time.monotonic() + seconds
+        self.is_spent = False
+
+    def pytest_sessionstart(self, session: pytest.Session) -> None:
+        self.session = session
+
+    def pytest_runtest_logfinish(self) -> None:
+        if time.monotonic() > self.end:
+            self.is_spent = True
+            self.session.shouldstop = "the time is up"
+
+
+def run(arguments: list[str], budget: Budget) -> tuple[int, dict[str, Any], dict[str, str]]:
     """Pytest's exit status, what pytest-benchmark wrote, and why tests were skipped."""
     skipped = Skipped()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "benchmark.json")
         options = ["--benchmark-only", f"--benchmark-json={path}", "--benchmark-columns=median"]
-        status = pytest.main([*options, *arguments], plugins=[skipped])
+        status = pytest.main([*options, *arguments], plugins=[skipped, budget])
         text = path.read_text() if path.exists() else ""
     return int(status), json.loads(text or '{"benchmarks": []}'), skipped.reasons
 
@@ -114,10 +130,11 @@ def machine() -> dict[str, Any]:
     return about
 
 
-def record(name: str, arguments: list[str], folder: Path = RESULTS) -> int:
+def record(name: str, arguments: list[str], folder: Path, seconds: float) -> int:
     """Runs the benchmarks and writes `folder/name.json`; returns pytest's exit status."""
+    budget = Budget(seconds)
     checked_out, load = commit(), [round(os.getloadavg()[0], 1)]
-    status, raw, reasons = run(arguments)
+    status, raw, reasons = run(arguments, budget)
     if not raw["benchmarks"]:
         return status or 1
     about = raw["benchmarks"][0]["extra_info"]
@@ -127,7 +144,7 @@ def record(name: str, arguments: list[str], folder: Path = RESULTS) -> int:
         "commit": checked_out,
         "machine": machine() | {"compiler": about.get("compiler", "unknown")},
         "load": [*load, round(os.getloadavg()[0], 1)],
-        "failed": status != 0,
+        "complete": status == 0,
         "results": [entry(benchmark) for benchmark in raw["benchmarks"]],
         "missing": missing_entries(reasons),
     }
@@ -135,6 +152,9 @@ def record(name: str, arguments: list[str], folder: Path = RESULTS) -> int:
     path = folder / f"{name}.json"
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"{len(result['results'])} results in {path}")
+    if budget.is_spent:
+        print("the time was up before all benchmarks had run")
+        return 0
     return status
 
 
@@ -142,10 +162,11 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0], allow_abbrev=False)
     parser.add_argument("--name", required=True, help="of the file in benchmarks/results")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of results")
+    parser.add_argument("--seconds", type=float, default=float("inf"), help="stop after so long")
     options, rest = parser.parse_known_args(arguments)
     if not any(argument.split("::")[0].endswith(".py") for argument in rest):
         rest = [str(HERE / name) for name in DEFAULT] + rest
-    return record(options.name, rest, options.results)
+    return record(options.name, rest, options.results, options.seconds)
 
 
 if __name__ == "__main__":

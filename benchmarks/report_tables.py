@@ -116,6 +116,8 @@ def section(results: Results) -> str:
             parts += [f"**{group[0].upper()}{group[1:]}**", group_table(results, group)]
     if errors(results):
         parts += ["**Errors** against float64, relative, root mean square", errors(results)]
+    if not results.complete:
+        parts.append("The run was stopped before its end, or benchmarks failed.")
     if results.missing:
         lines = [f"- {m['reason']} ({m['benchmarks']} benchmarks)" for m in results.missing]
         parts += ["**Not measured**", "\n".join(lines)]

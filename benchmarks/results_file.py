@@ -37,6 +37,7 @@ class Results:
     machine: dict[str, Any]
     load: list[float]
     missing: list[dict[str, Any]]
+    complete: bool
     all: tuple[Result, ...]
 
     def group(self, name: str) -> dict[tuple[tuple[str, Any], ...], dict[str, Result]]:
@@ -80,6 +81,7 @@ def read_results(path: Path) -> Results:
         machine=raw["machine"],
         load=raw["load"],
         missing=raw["missing"],
+        complete=raw["complete"],
         all=tuple(_result(entry) for entry in raw["results"]),
     )
 

@@ -1,0 +1,45 @@
+"""`make gpu-check` and `make gpu-bench`: one command each, where nothing can be downloaded."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from device_time import device_seconds
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def commands() -> str:
+    if shutil.which("make") is None:
+        pytest.skip("no make")
+    make = ["make", "--dry-run", "--always-make", "gpu-check", "gpu-bench", "GPU_PYTHON=gpu-python"]
+    done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+def test_nothing_is_installed(commands: str) -> None:
+    assert "pip" not in commands
+    assert ".venv" not in commands
+
+
+def test_every_tool_of_the_sanitizer_runs(commands: str) -> None:
+    for tool in ("memcheck", "racecheck", "synccheck", "initcheck"):
+        assert commands.count(f"--tool {tool} ") == 1
+
+
+def test_the_order_is_build_test_bench_report(commands: str) -> None:
+    steps = ["build_ext", "unpack_wheels.py", "pytest tests", "record.py", "report.py"]
+    places = [commands.index(step) for step in steps]
+    assert places == sorted(places)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_the_time_of_the_device_is_that_of_its_kernels() -> None:
+    a = torch.randn(4096, 4096, device="cuda")
+    seconds = device_seconds(lambda: a @ a, rounds=5)
+    assert len(seconds) == 5
+    assert 1e-5 < min(seconds) < 0.1
