@@ -14,7 +14,13 @@ CONVOLUTIONS = (
     "convolution backward, map given",
     "convolution forward, map rebuilt",
 )
-GROUPS = (*CONVOLUTIONS, "kernel map", "kernel map of shuffled voxels", "voxelization")
+GROUPS = (
+    *CONVOLUTIONS,
+    "kernel map",
+    "kernel map of shuffled voxels",
+    "voxelization",
+    "voxels and kernel maps of five scales",
+)
 BASELINES = {"voxelization": ("unique_keys", "unique_rows")}
 
 
