@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +14,8 @@ from workloads import limit_points
 
 from elite_ops import build_info
 
+ROUNDS, FEW_ROUNDS = 10, 3  # the second for calls of more than SLOW seconds
+SLOW = 0.5
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
 
@@ -51,8 +54,11 @@ def timed(benchmark: Any, device: torch.device) -> Callable[..., Any]:
                 torch.cuda.synchronize()
             return out
 
+        once()  # in which some choose their kernels
+        begin = time.perf_counter()
         once()
-        out = benchmark.pedantic(once, rounds=10, iterations=1, warmup_rounds=1)
+        rounds = ROUNDS if time.perf_counter() - begin < SLOW else FEW_ROUNDS
+        out = benchmark.pedantic(once, rounds=rounds, iterations=1)
         name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
         benchmark.extra_info.update(info, device=name, threads=torch.get_num_threads())
         benchmark.extra_info.update(torch=str(torch.__version__), compiler=build_info()["compiler"])

@@ -142,7 +142,7 @@ def record(name: str, arguments: list[str], folder: Path, seconds: float) -> int
         "name": name,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "commit": checked_out,
-        "machine": machine() | {"compiler": about.get("compiler", "unknown")},
+        "machine": machine() | {"compiler": about["compiler"]},
         "load": [*load, round(os.getloadavg()[0], 1)],
         "complete": status == 0,
         "results": [entry(benchmark) for benchmark in raw["benchmarks"]],

@@ -76,21 +76,24 @@ def _time(result: Result | None) -> str:
 
 
 def errors(results: Results) -> str:
-    """The largest error of each contestant at each precision."""
-    largest: dict[tuple[str, str], float] = {}
+    """The version and the largest error of each contestant, at each precision."""
+    largest: dict[tuple[str, str, str], float] = {}
     for result in results.all:
         if "rms_error" in result.info:
-            key = (result.contestant, str(result["precision"]))
+            version = str(result.info["contestant_version"])
+            key = (result.contestant, version, str(result["precision"]))
             largest[key] = max(largest.get(key, 0.0), result.info["rms_error"])
-    rows = [[name, precision, f"{error:.1e}"] for (name, precision), error in largest.items()]
-    return table(["contestant", "precision", "largest relative error"], rows) if rows else ""
+    rows = [[*key, f"{error:.1e}"] for key, error in largest.items()]
+    header = ["contestant", "version", "precision", "largest relative error"]
+    return table(header, rows) if rows else ""
 
 
 def machine_line(results: Results) -> str:
     machine: dict[str, Any] = results.machine
     gpu = f"{machine['gpu']}, CUDA {machine['cuda']}, " if "gpu" in machine else ""
     threads = f"{machine['threads']} of {machine['cores']} cores of {machine['processor']}"
-    versions = f"torch {machine['torch']}, Python {machine['python']}, {machine['compiler']}"
+    versions = f"torch {machine['torch']}, Python {machine['python']}"
+    versions += f", compiler {machine['compiler']}"
     return f"{gpu}{threads}, {versions}; commit {results.commit}, {results.date}."
 
 

@@ -16,7 +16,7 @@ __all__ = ["Plain"]
 class Plain(Ours):
     @classmethod
     def library(cls) -> str:
-        return str(torch.__version__)
+        return f"torch {torch.__version__}"
 
     def build_map(self) -> KernelMap:
         case = self.case

@@ -54,7 +54,7 @@ LIMITS = [
 @pytest.fixture
 def results(tmp_path: Path) -> Results:
     """1 TB/s copied, 400 TFLOP/s multiplied; ours takes 2 ms, its rivals 3 and 5."""
-    info = {"flop": 4e11, "rms_error": 2e-4}
+    info = {"flop": 4e11, "rms_error": 2e-4, "contestant_version": "2.3"}
     entries = [
         *LIMITS,
         entry(FORWARD, "elite_ops", 2e-3, **CONVOLUTION, info=info),
@@ -110,9 +110,9 @@ def test_targets_are_not_run_on_a_cpu(tmp_path: Path) -> None:
 
 def test_a_section_says_where_how_exact_and_what_is_missing(results: Results) -> None:
     text = section(results)
-    assert "1 of 2 cores of P, torch 2, Python 3, c; commit abc, 2026-01-01." in text
+    assert "1 of 2 cores of P, torch 2, Python 3, compiler c; commit abc, 2026-01-01." in text
     assert "copies 1e+03 GB/s (read and written), multiplies matrices at fp16 400 TFLOP/s" in text
-    assert "| spconv | fp16 | 3.0e-04 |" in text
+    assert "| spconv | 2.3 | fp16 | 3.0e-04 |" in text
     assert "- missing: x: because (3 benchmarks)" in text
     assert "noisy" not in text
 
