@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 EXTRAS ?= test,segment
 
 GPU_CHECKS = gpu-test gpu-memcheck gpu-racecheck gpu-synccheck gpu-initcheck
-.PHONY: $(GPU_CHECKS) help setup build test lint format emulate emulated nvcc bench gpu-check gpu-bench performance demo clean
+.PHONY: $(GPU_CHECKS) help setup build test lint format emulate emulated nvcc resources bench gpu-check gpu-bench performance demo clean
 
 help:
 	@echo "setup   virtual environment with the dependencies, and the package built into it"
@@ -16,6 +16,7 @@ help:
 	@echo "bench   benchmarks of every op              lint    ruff, mypy, clang-format"
 	@echo "emulate CUDA kernels on the host, under sanitizers"
 	@echo "nvcc    compile every CUDA source           performance  docs/performance.md from results"
+	@echo "resources  registers of every kernel, into docs/resources.md"
 	@echo "gpu-check  tests and sanitizers on a GPU    gpu-bench  benchmarks on a GPU, with peers"
 
 # ---- environment -------------------------------------------------------------------------------
@@ -185,8 +186,14 @@ build/nvcc/%.checked: csrc/bindings/%.cpp $(wildcard csrc/bindings/*.h csrc/cuda
 	  -isystem tests/csrc/torch_cuda_stub $(BINDING_INCLUDES) -isystem $(CUDA_INCLUDE) $<
 	touch $@
 
-nvcc: setup $(patsubst csrc/cuda/%.cu,build/nvcc/%.o,$(wildcard csrc/cuda/*.cu)) \
+NVCC_OBJECTS = $(patsubst csrc/cuda/%.cu,build/nvcc/%.o,$(wildcard csrc/cuda/*.cu))
+nvcc: setup $(NVCC_OBJECTS) \
   $(patsubst csrc/bindings/%.cpp,build/nvcc/%.checked,$(wildcard csrc/bindings/*.cpp))
+	$(PYTHON) benchmarks/resources.py --check
+
+# What every kernel takes of a multiprocessor, into docs/resources.md.
+resources: $(NVCC_OBJECTS)
+	$(PYTHON) benchmarks/resources.py --write --check --nvcc $(NVCC)
 
 clean:
 	rm -rf build

@@ -2,9 +2,10 @@
 
 from elite_ops._extension import build_info
 from elite_ops.errors import check_device_errors
-from elite_ops.kernel_map import KernelMap
+from elite_ops.kernel_map import KernelMap, RowGroups
 from elite_ops.ops.confusion_matrix import confusion_matrix
 from elite_ops.ops.distillation_loss import distillation_loss
+from elite_ops.ops.group_rows import group_rows
 from elite_ops.ops.kernel_map import build_kernel_map
 from elite_ops.ops.lovasz_softmax import lovasz_softmax
 from elite_ops.ops.majority_vote import majority_vote
@@ -22,6 +23,7 @@ from elite_ops.voxels import Voxels
 
 __all__ = [
     "KernelMap",
+    "RowGroups",
     "Segments",
     "SparseTensor",
     "Transition",
@@ -33,6 +35,7 @@ __all__ = [
     "check_device_errors",
     "confusion_matrix",
     "distillation_loss",
+    "group_rows",
     "lovasz_softmax",
     "majority_vote",
     "nms",

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-__all__ = ["KernelMap"]
+__all__ = ["KernelMap", "RowGroups"]
+
+
+@dataclass(frozen=True)
+class RowGroups:
+    """The output rows in an order in which neighbours meet much the same offsets."""
+
+    order: Tensor  # [num_out] int32: a permutation
+    neighbors: Tensor  # [K, num_out] int32: the table's columns in this order
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,7 @@ class KernelMap:
     transposed: Tensor  # [K, num_in] int32: output row, -1 where there is none
     mirrored: bool
     kernel_size: tuple[int, int, int]
+    groups: RowGroups | None = None  # from `group_rows`; results are the same with and without
 
     @property
     def num_in(self) -> int:

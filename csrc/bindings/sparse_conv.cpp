@@ -87,6 +87,22 @@ void check_fused(const char* op, const at::Tensor& features, const at::Tensor& w
   }
 }
 
+// The table with its columns in another order: both or neither.
+void check_groups(const char* op, const std::optional<at::Tensor>& order,
+                  const std::optional<at::Tensor>& grouped, const at::Tensor& neighbors,
+                  const at::Tensor& features) {
+  TORCH_CHECK_VALUE(order.has_value() == grouped.has_value(), op,
+                    ": `order` and `grouped` must be given together");
+  if (!order) return;
+  check_dim(op, "order", *order, 1);
+  check_size(op, "order", *order, 0, neighbors.size(1));
+  check_dtype(op, "order", *order, at::kInt);
+  check_same_device(op, "order", *order, "features", features);
+  check_neighbors(op, "grouped", *grouped, features);
+  check_size(op, "grouped", *grouped, 0, neighbors.size(0));
+  check_size(op, "grouped", *grouped, 1, neighbors.size(1));
+}
+
 SparseConvShape shape_of(const at::Tensor& features, const at::Tensor& neighbors, int64_t c_out) {
   return {features.size(0), neighbors.size(1), neighbors.size(0), features.size(1), c_out};
 }
@@ -130,19 +146,25 @@ at::Tensor forward_cpu(const char* op, const at::Tensor& features, const at::Ten
 
 at::Tensor sparse_conv_cpu(const at::Tensor& features, const at::Tensor& weight,
                            const std::optional<at::Tensor>& bias, const at::Tensor& neighbors,
-                           const at::Tensor& transposed, bool /*mirrored*/) {
+                           const at::Tensor& transposed, bool /*mirrored*/,
+                           const std::optional<at::Tensor>& order,
+                           const std::optional<at::Tensor>& grouped) {
   constexpr auto op = "sparse_conv";
   check_forward(op, features, weight, neighbors);
   check_transposed(op, transposed, neighbors, features);
+  check_groups(op, order, grouped, neighbors, features);
   if (bias) check_bias(op, *bias, features, weight);
   return forward_cpu(op, features, weight, bias, neighbors, std::nullopt, 1.0);
 }
 
 at::Tensor sparse_conv_fused_cpu(const at::Tensor& features, const at::Tensor& weight,
                                  const at::Tensor& bias, const at::Tensor& neighbors,
-                                 const std::optional<at::Tensor>& residual, double negative_slope) {
+                                 const std::optional<at::Tensor>& residual, double negative_slope,
+                                 const std::optional<at::Tensor>& order,
+                                 const std::optional<at::Tensor>& grouped, int64_t /*variant*/) {
   constexpr auto op = "sparse_conv_fused";
   check_fused(op, features, weight, bias, neighbors, residual);
+  check_groups(op, order, grouped, neighbors, features);
   return forward_cpu(op, features, weight, bias, neighbors, residual, negative_slope);
 }
 
@@ -173,9 +195,14 @@ at::Tensor sparse_conv_backward_weight_cpu(const at::Tensor& features, const at:
 
 at::Tensor forward_cuda(const at::Tensor& features, const at::Tensor& weight,
                         const std::optional<at::Tensor>& bias, const at::Tensor& neighbors,
-                        const std::optional<at::Tensor>& residual, double negative_slope) {
+                        const std::optional<at::Tensor>& residual, double negative_slope,
+                        const std::optional<at::Tensor>& order,
+                        const std::optional<at::Tensor>& grouped,
+                        cuda::SparseConvVariant variant = cuda::SparseConvVariant::kAutomatic) {
   const c10::cuda::CUDAGuard guard(features.device());
-  const auto f = features.contiguous(), w = weight.contiguous(), n = neighbors.contiguous();
+  const auto f = features.contiguous(), w = weight.contiguous();
+  const auto n = grouped ? grouped->contiguous() : neighbors.contiguous();
+  const auto o = order ? order->contiguous() : at::Tensor();
   const auto b = bias ? bias->contiguous() : at::Tensor();
   const auto r = residual ? residual->contiguous() : at::Tensor();
   const auto shape = shape_of(features, neighbors, weight.size(2));
@@ -187,30 +214,39 @@ at::Tensor forward_cuda(const at::Tensor& features, const at::Tensor& weight,
     if (bias) epilogue.bias = cuda_data<scalar_t>(b);
     if (residual) epilogue.residual = cuda_data<scalar_t>(r);
     epilogue.negative_slope = static_cast<cuda::accumulate_t<T>>(negative_slope);
-    C10_CUDA_CHECK(cuda::sparse_conv<T>(shape, cuda_data<scalar_t>(f), cuda_data<scalar_t>(w),
-                                        n.const_data_ptr<int32_t>(), epilogue, allow_tf32,
-                                        cuda_mutable_data<scalar_t>(out), device_error_flag(),
-                                        c10::cuda::getCurrentCUDAStream()));
+    C10_CUDA_CHECK(cuda::sparse_conv<T>(
+        shape, cuda_data<scalar_t>(f), cuda_data<scalar_t>(w), n.const_data_ptr<int32_t>(),
+        order ? o.const_data_ptr<int32_t>() : nullptr, epilogue, allow_tf32, variant,
+        cuda_mutable_data<scalar_t>(out), device_error_flag(), c10::cuda::getCurrentCUDAStream()));
   });
   return out;
 }
 
 at::Tensor sparse_conv_cuda(const at::Tensor& features, const at::Tensor& weight,
                             const std::optional<at::Tensor>& bias, const at::Tensor& neighbors,
-                            const at::Tensor& transposed, bool /*mirrored*/) {
+                            const at::Tensor& transposed, bool /*mirrored*/,
+                            const std::optional<at::Tensor>& order,
+                            const std::optional<at::Tensor>& grouped) {
   constexpr auto op = "sparse_conv";
   check_forward(op, features, weight, neighbors);
   check_transposed(op, transposed, neighbors, features);
+  check_groups(op, order, grouped, neighbors, features);
   if (bias) check_bias(op, *bias, features, weight);
-  return forward_cuda(features, weight, bias, neighbors, std::nullopt, 1.0);
+  return forward_cuda(features, weight, bias, neighbors, std::nullopt, 1.0, order, grouped);
 }
 
 at::Tensor sparse_conv_fused_cuda(const at::Tensor& features, const at::Tensor& weight,
                                   const at::Tensor& bias, const at::Tensor& neighbors,
-                                  const std::optional<at::Tensor>& residual,
-                                  double negative_slope) {
-  check_fused("sparse_conv_fused", features, weight, bias, neighbors, residual);
-  return forward_cuda(features, weight, bias, neighbors, residual, negative_slope);
+                                  const std::optional<at::Tensor>& residual, double negative_slope,
+                                  const std::optional<at::Tensor>& order,
+                                  const std::optional<at::Tensor>& grouped, int64_t variant) {
+  constexpr auto op = "sparse_conv_fused";
+  check_fused(op, features, weight, bias, neighbors, residual);
+  check_groups(op, order, grouped, neighbors, features);
+  TORCH_CHECK_VALUE(variant >= 0 && variant <= 4, op, ": `variant` must be between 0 and 4, got ",
+                    variant);
+  return forward_cuda(features, weight, bias, neighbors, residual, negative_slope, order, grouped,
+                      static_cast<cuda::SparseConvVariant>(variant));
 }
 
 at::Tensor sparse_conv_backward_weight_cuda(const at::Tensor& features, const at::Tensor& grad_out,
@@ -238,17 +274,20 @@ at::Tensor sparse_conv_backward_weight_cuda(const at::Tensor& features, const at
 
 }  // namespace
 
-// `transposed` and `mirrored` are what the gradients need: see elite_ops/kernel_map.py.
+// `transposed` and `mirrored` are what the gradients need, `order` and `grouped` what `group_rows`
+// gave: see elite_ops/kernel_map.py. `variant` is a number of csrc/cuda/sparse_conv_variant.h, for
+// benchmarks; the CPU takes any and has one way.
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
   m.def(
       "sparse_conv(Tensor features, Tensor weight, Tensor? bias, Tensor neighbors, "
-      "Tensor transposed, bool mirrored) -> Tensor");
+      "Tensor transposed, bool mirrored, Tensor? order=None, Tensor? grouped=None) -> Tensor");
   m.def(
       "sparse_conv_backward_weight(Tensor features, Tensor grad_out, Tensor neighbors, "
       "Tensor transposed, bool mirrored) -> Tensor");
   m.def(
       "sparse_conv_fused(Tensor features, Tensor weight, Tensor bias, Tensor neighbors, "
-      "Tensor? residual, float negative_slope) -> Tensor");
+      "Tensor? residual, float negative_slope, Tensor? order=None, Tensor? grouped=None, "
+      "int variant=0) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
   m.impl("sparse_conv", &sparse_conv_cpu);

@@ -10,17 +10,22 @@
 
 #include "accumulate.cuh"
 #include "common/sparse_conv_types.h"
+#include "sparse_conv_variant.h"
 
 namespace elite_ops::cuda {
 
 // out[i] = epilogue(sum over k of features[neighbors[k, i]] @ weight[k]). `allow_tf32`: float
-// products may be rounded to tf32 and computed by tensor cores.
+// products may be rounded to tf32 and computed by tensor cores. With `order`, column j of the table
+// is that of output row order[j], a permutation; each row's sum is formed alike. A `variant` other
+// than kAutomatic is for measurements; cudaErrorInvalidValue where it can't compute this.
 template <typename T>
 cudaError_t sparse_conv(const SparseConvShape& shape,
                         const T* features,         // [num_in, c_in]
                         const T* weight,           // [num_offsets, c_in, c_out]
                         const int32_t* neighbors,  // [num_offsets, num_out]
+                        const int32_t* order,      // [num_out], or null
                         const SparseConvEpilogue<T, accumulate_t<T>>& epilogue, bool allow_tf32,
+                        SparseConvVariant variant,
                         T* out,  // [num_out, c_out]
                         int32_t* error_flag, cudaStream_t stream);
 

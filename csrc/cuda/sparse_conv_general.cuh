@@ -17,6 +17,7 @@ template <typename T>
 __global__ void __launch_bounds__(kThreads)
     forward_kernel(const SparseConvShape shape, const T* __restrict__ features,
                    const T* __restrict__ weight, const int32_t* __restrict__ neighbors,
+                   const int32_t* __restrict__ order,
                    const SparseConvEpilogue<T, accumulate_t<T>> epilogue, int64_t column_tiles,
                    T* __restrict__ out, int32_t* error_flag) {
   using Sum = accumulate_t<T>;
@@ -72,8 +73,8 @@ __global__ void __launch_bounds__(kThreads)
 
 #pragma unroll
   for (int i = 0; i < kMicro; ++i) {
-    const int64_t to_row = first_row + row * kMicro + i;
-    if (to_row >= shape.num_out) continue;
+    const int64_t to_row = output_row(shape, order, first_row + row * kMicro + i, error_flag);
+    if (to_row < 0) continue;
 #pragma unroll
     for (int j = 0; j < kMicro; ++j) {
       const int64_t to_column = first_column + column + j * (kTile / kMicro);
@@ -86,13 +87,13 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename T>
 cudaError_t forward(const SparseConvShape& shape, const T* features, const T* weight,
-                    const int32_t* neighbors,
+                    const int32_t* neighbors, const int32_t* order,
                     const SparseConvEpilogue<T, accumulate_t<T>>& epilogue, T* out,
                     int32_t* error_flag, cudaStream_t stream) {
   const int64_t column_tiles = (shape.c_out + kTile - 1) / kTile;
   const int64_t row_tiles = (shape.num_out + kTile - 1) / kTile;
   const cudaLaunchConfig_t config = launch_config(row_tiles * column_tiles, kThreads, stream);
-  return cudaLaunchKernelEx(&config, forward_kernel<T>, shape, features, weight, neighbors,
+  return cudaLaunchKernelEx(&config, forward_kernel<T>, shape, features, weight, neighbors, order,
                             epilogue, column_tiles, out, error_flag);
 }
 

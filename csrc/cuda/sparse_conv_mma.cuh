@@ -22,9 +22,18 @@ bool supports(const SparseConvShape& shape, bool allow_tf32, const T* first, con
 }
 
 template <typename T>
-cudaError_t forward(const SparseConvShape& shape, const T* features, const T* weight,
-                    const int32_t* neighbors, const SparseConvEpilogue<T, float>& epilogue, T* out,
-                    int32_t* error_flag, cudaStream_t stream);
+struct Arguments;
+
+// Tiles of 64 or 128 rows and 64 columns, each computed by a block of its own.
+template <typename T>
+cudaError_t forward_tiles_64(const Arguments<T>& args, cudaStream_t stream);
+template <typename T>
+cudaError_t forward_tiles_128(const Arguments<T>& args, cudaStream_t stream);
+
+// Weights that stay in shared memory, for 16-bit types. cudaErrorInvalidValue where they don't fit
+// beside the pipeline, or where there are more than 32 offsets.
+template <typename T>
+cudaError_t forward_resident(const Arguments<T>& args, cudaStream_t stream);
 
 // The first stage of the weight gradient, on one block a tile, offset and split.
 template <typename T>

@@ -21,6 +21,18 @@ __device__ __forceinline__ int32_t neighbor_row(const SparseConvShape& shape,
   return -1;
 }
 
+// The output row that column `i` of the table stands for, -1 past the end.
+__device__ __forceinline__ int64_t output_row(const SparseConvShape& shape,
+                                              const int32_t* __restrict__ order, int64_t i,
+                                              int32_t* error_flag) {
+  if (i >= shape.num_out) return -1;
+  if (order == nullptr) return i;
+  const int32_t row = order[i];
+  if (row >= 0 && row < shape.num_out) return row;
+  atomicOr(error_flag, static_cast<int32_t>(kIndexOutOfRange));
+  return -1;
+}
+
 template <typename T>
 __device__ __forceinline__ accumulate_t<T> apply_epilogue(
     const SparseConvShape& shape, const SparseConvEpilogue<T, accumulate_t<T>>& epilogue,

@@ -20,22 +20,23 @@ constexpr int kVectors = kColumns / kPerVector<T>;  // vectors of a row of kColu
 template <typename T>
 constexpr int kPartRows = 32 / sizeof(T);  // the depth of an mma
 
-// A row-major matrix of kColumns columns in shared memory, swizzled.
-template <typename T>
+// A row-major matrix of kWidth columns in shared memory, swizzled. Where rows from a multiple of 8
+// on are taken as a matrix of their own, elements lie at the same places.
+template <typename T, int kWidth = kColumns>
 __device__ __forceinline__ int element(int row, int column) {
-  const int vector = swizzled<kVectors<T>>(row, column / kPerVector<T>);
+  const int vector = swizzled<kWidth / kPerVector<T>>(row, column / kPerVector<T>);
   return vector * kPerVector<T> + column % kPerVector<T>;
 }
 
 // sums += a * the kPartRows rows of `b` that start with row part * kPartRows.
-template <typename T>
+template <typename T, int kWidth = kColumns>
 __device__ __forceinline__ void multiply_part(const uint32_t (&a)[4], const T* b, int part,
-                                              int lane, float (&sums)[kTilesPerSlab][4]) {
+                                              int lane, float (&sums)[kWidth / 8][4]) {
 #pragma unroll
-  for (int tile = 0; tile < kTilesPerSlab; tile += 2) {
+  for (int tile = 0; tile < kWidth / 8; tile += 2) {
     if constexpr (sizeof(T) == 2) {
       uint32_t r[4];
-      ldmatrix_x4_trans(r, &b[element<T>(part * 16 + lane % 16, (tile + lane / 16) * 8)]);
+      ldmatrix_x4_trans(r, &b[element<T, kWidth>(part * 16 + lane % 16, (tile + lane / 16) * 8)]);
       mma_m16n8k16<T>(sums[tile], a, {r[0], r[1]});
       mma_m16n8k16<T>(sums[tile + 1], a, {r[2], r[3]});
     } else {
@@ -43,7 +44,8 @@ __device__ __forceinline__ void multiply_part(const uint32_t (&a)[4], const T* b
       for (int side = 0; side < 2; ++side) {
         const int row = part * 8 + lane % 4, column = (tile + side) * 8 + lane / 4;
         mma_m16n8k8(sums[tile + side], a,
-                    {to_tf32(b[element<T>(row, column)]), to_tf32(b[element<T>(row + 4, column)])});
+                    {to_tf32(b[element<T, kWidth>(row, column)]),
+                     to_tf32(b[element<T, kWidth>(row + 4, column)])});
       }
     }
   }

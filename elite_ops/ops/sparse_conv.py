@@ -48,7 +48,13 @@ def sparse_conv(
         features, weight = features.to(dtype), weight.to(dtype)
         bias = None if bias is None else bias.to(dtype)
     out: Tensor = torch.ops.elite_ops.sparse_conv(
-        features, weight, bias, kernel_map.neighbors, kernel_map.transposed, kernel_map.mirrored
+        features,
+        weight,
+        bias,
+        kernel_map.neighbors,
+        kernel_map.transposed,
+        kernel_map.mirrored,
+        *_groups(kernel_map),
     )
     return out
 
@@ -94,9 +100,20 @@ def sparse_conv_fused(
             "sparse_conv_fused: has no gradient; call it under torch.no_grad() or use sparse_conv"
         )
     out: Tensor = torch.ops.elite_ops.sparse_conv_fused(
-        features, weight, bias, kernel_map.neighbors, residual, negative_slope
+        features,
+        weight,
+        bias,
+        kernel_map.neighbors,
+        residual,
+        negative_slope,
+        *_groups(kernel_map),
     )
     return out
+
+
+def _groups(kernel_map: KernelMap) -> tuple[Tensor | None, Tensor | None]:
+    groups = kernel_map.groups
+    return (None, None) if groups is None else (groups.order, groups.neighbors)
 
 
 def _fake(
@@ -106,6 +123,8 @@ def _fake(
     neighbors: Tensor,
     transposed: Tensor,
     mirrored: bool,
+    order: Tensor | None = None,
+    grouped: Tensor | None = None,
 ) -> Tensor:
     return features.new_empty(neighbors.shape[1], weight.shape[2])
 
@@ -123,6 +142,9 @@ def _fake_fused(
     neighbors: Tensor,
     residual: Tensor | None,
     negative_slope: float,
+    order: Tensor | None = None,
+    grouped: Tensor | None = None,
+    variant: int = 0,
 ) -> Tensor:
     return features.new_empty(neighbors.shape[1], weight.shape[2])
 
@@ -133,25 +155,29 @@ def _transpose(weight: Tensor, mirrored: bool) -> Tensor:
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    features, weight, _, neighbors, transposed, mirrored = inputs
-    ctx.save_for_backward(features, weight, neighbors, transposed)
+    features, weight, _, neighbors, transposed, mirrored, order, grouped = inputs
+    # Only a mirrored map's transposed table has its columns in the same groups.
+    groups = (order, grouped) if mirrored else (None, None)
+    ctx.save_for_backward(features, weight, neighbors, transposed, *groups)
     ctx.mirrored = mirrored
 
 
 def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-    features, weight, neighbors, transposed = ctx.saved_tensors
+    features, weight, neighbors, transposed, *groups = ctx.saved_tensors
     ops = torch.ops.elite_ops
     grad_features = grad_weight = grad_bias = None
     if ctx.needs_input_grad[0]:
         back = _transpose(weight, ctx.mirrored)
-        grad_features = ops.sparse_conv(grad_out, back, None, transposed, neighbors, ctx.mirrored)
+        grad_features = ops.sparse_conv(
+            grad_out, back, None, transposed, neighbors, ctx.mirrored, *groups
+        )
     if ctx.needs_input_grad[1]:
         grad_weight = ops.sparse_conv_backward_weight(
             features, grad_out, neighbors, transposed, ctx.mirrored
         )
     if ctx.needs_input_grad[2]:
         grad_bias = grad_out.sum(0)
-    return grad_features, grad_weight, grad_bias, None, None, None
+    return grad_features, grad_weight, grad_bias, None, None, None, None, None
 
 
 def _setup_context_of_weight(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

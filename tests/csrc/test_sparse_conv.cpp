@@ -13,6 +13,8 @@ using namespace elite_ops;
 
 namespace {
 
+constexpr auto kAutomatic = cuda::SparseConvVariant::kAutomatic;
+
 struct Table {
   SparseConvShape shape;
   std::vector<int32_t> neighbors;
@@ -62,7 +64,8 @@ double tolerance(bool tf32) {
 
 template <typename T>
 void check_forward(SparseConvShape shape, float density, bool fused, bool tf32 = false,
-                   int64_t misaligned = 0, int64_t first_offset = 0) {
+                   int64_t misaligned = 0, int64_t first_offset = 0,
+                   cuda::SparseConvVariant variant = kAutomatic) {
   harness::Random random(shape.num_out * 100 + shape.c_in);
   const Table table = random_table(random, shape, density, first_offset);
   const DeviceArray<T> features(random.uniform_vector<T>(shape.num_in * shape.c_in), misaligned);
@@ -76,8 +79,9 @@ void check_forward(SparseConvShape shape, float density, bool fused, bool tf32 =
   SparseConvEpilogue<T, cuda::accumulate_t<T>> epilogue;
   if (fused) epilogue = {bias.data(), residual.data(), cuda::accumulate_t<T>(0.25)};
   int32_t error_flag = 0;
-  CHECK(cuda::sparse_conv(shape, features.data, weight.data, table.neighbors.data(), epilogue, tf32,
-                          out.data(), &error_flag, nullptr) == cudaSuccess);
+  CHECK(cuda::sparse_conv(shape, features.data, weight.data, table.neighbors.data(), nullptr,
+                          epilogue, tf32, variant, out.data(), &error_flag,
+                          nullptr) == cudaSuccess);
   CHECK(error_flag == 0);
 
   const std::vector<T> plain_features(features.data, features.data + shape.num_in * shape.c_in);
@@ -164,8 +168,9 @@ CASE(rows_outside_are_left_out_and_reported) {
       const std::vector<int32_t> neighbors = {outside, 1, -1};
       std::vector<float> out(48), grad_weight(256);
       int32_t error_flag = 0;
-      CHECK(cuda::sparse_conv<float>(shape, features.data, weight.data, neighbors.data(), {}, tf32,
-                                     out.data(), &error_flag, nullptr) == cudaSuccess);
+      CHECK(cuda::sparse_conv<float>(shape, features.data, weight.data, neighbors.data(), nullptr,
+                                     {}, tf32, kAutomatic, out.data(), &error_flag,
+                                     nullptr) == cudaSuccess);
       CHECK(error_flag == kIndexOutOfRange);
       CHECK(out[0] == 0 && out[16] == 16 && out[32] == 0);
 
@@ -213,6 +218,95 @@ CASE(many_rows_take_larger_blocks) {
   check_forward<__half>({500, 32 * 1024 + 5, 3, 16, 16}, 0.002f, false);
 }
 
+// Chunks of 32, 64 and 128 bytes, 16 columns and 32, more slabs than warps in all blocks.
+CASE(resident_weights) {
+  constexpr auto kResident = cuda::SparseConvVariant::kResident;
+  for (const bool fused : {false, true}) {
+    check_forward<__half>({90, 700, 27, 16, 16}, 0.1f, fused, false, 0, 0, kResident);
+    check_forward<__half>({90, 150, 9, 96, 80}, 0.3f, fused, false, 0, 0, kResident);
+    check_forward<__nv_bfloat16>({90, 150, 27, 64, 64}, 0.1f, fused, false, 0, 0, kResident);
+  }
+  check_forward<__half>({90, 70, 32, 16, 48}, 0.3f, false, false, 0, 20, kResident);
+  check_forward<__half>({0, 9, 3, 16, 16}, 1, false, false, 0, 0, kResident);
+}
+
+namespace {
+
+// What a variant computes, with the rows in their order or in another.
+template <typename T>
+std::vector<float> convolve(const SparseConvShape& shape, cuda::SparseConvVariant variant,
+                            bool tf32, bool shuffled, cudaError_t expected = cudaSuccess) {
+  harness::Random random(7);
+  const Table table = random_table(random, shape, 0.2f);
+  const DeviceArray<T> features(random.uniform_vector<T>(shape.num_in * shape.c_in));
+  const DeviceArray<T> weight(
+      random.uniform_vector<T>(shape.num_offsets * shape.c_in * shape.c_out));
+  std::vector<int32_t> order(shape.num_out), neighbors(table.neighbors);
+  for (int64_t i = 0; i < shape.num_out; ++i) order[i] = static_cast<int32_t>(i);
+  if (shuffled) {
+    std::shuffle(order.begin(), order.end(), random.engine);
+    for (size_t e = 0; e < neighbors.size(); ++e) {
+      const int64_t k = static_cast<int64_t>(e) / shape.num_out;
+      neighbors[e] = table.neighbors[k * shape.num_out + order[e % shape.num_out]];
+    }
+  }
+  std::vector<T> out(shape.num_out * shape.c_out);
+  int32_t error_flag = 0;
+  CHECK(cuda::sparse_conv<T>(shape, features.data, weight.data, neighbors.data(),
+                             shuffled ? order.data() : nullptr, {}, tf32, variant, out.data(),
+                             &error_flag, nullptr) == expected);
+  CHECK(error_flag == 0);
+  return widen(out);
+}
+
+template <typename T>
+void check_same_bits(const SparseConvShape& shape, std::vector<cuda::SparseConvVariant> variants,
+                     bool tf32 = false) {
+  const std::vector<float> want = convolve<T>(shape, variants[0], tf32, false);
+  for (const cuda::SparseConvVariant variant : variants) {
+    CHECK(convolve<T>(shape, variant, tf32, false) == want);
+    CHECK(convolve<T>(shape, variant, tf32, true) == want);
+  }
+}
+
+}  // namespace
+
+CASE(variants_and_orders_of_rows_give_the_same_bits) {
+  using enum cuda::SparseConvVariant;
+  check_same_bits<__half>({90, 150, 27, 32, 32}, {kTiles64, kTiles128, kResident});
+  check_same_bits<float>({90, 150, 9, 16, 32}, {kTiles64, kTiles128}, true);
+  check_same_bits<float>({90, 70, 9, 5, 3}, {kGeneral});
+}
+
+CASE(variants_that_cannot_are_refused) {
+  using enum cuda::SparseConvVariant;
+  convolve<__half>({9, 9, 3, 5, 16}, kTiles64, false, false, cudaErrorInvalidValue);
+  convolve<__half>({9, 9, 33, 16, 16}, kResident, false, false, cudaErrorInvalidValue);
+  convolve<__half>({9, 9, 27, 256, 32}, kResident, false, false, cudaErrorInvalidValue);
+  convolve<float>({9, 9, 3, 16, 16}, kResident, true, false, cudaErrorInvalidValue);
+}
+
+CASE(an_order_that_names_no_row_is_left_out_and_reported) {
+  const DeviceArray<__half> features(std::vector<__half>(32, __half(1.f)));
+  const DeviceArray<__half> weight(std::vector<__half>(256, __half(1.f)));
+  const std::vector<int32_t> neighbors = {0, 1}, order = {2, 0};
+  std::vector<__half> out(32, __half(-7.f));
+  int32_t error_flag = 0;
+  CHECK(cuda::sparse_conv<__half>({2, 2, 1, 16, 16}, features.data, weight.data, neighbors.data(),
+                                  order.data(), {}, false, kAutomatic, out.data(), &error_flag,
+                                  nullptr) == cudaSuccess);
+  CHECK(error_flag == kIndexOutOfRange);
+  CHECK(static_cast<float>(out[0]) == 16.f && static_cast<float>(out[16]) == -7.f);
+}
+
+CASE(the_table_chooses_by_rows_and_channels) {
+  using enum cuda::SparseConvVariant;
+  CHECK(cuda::choose_variant({1 << 15, 1 << 15, 27, 64, 64}, 2, 90) == kTiles128);
+  CHECK(cuda::choose_variant({1 << 15, (1 << 15) - 1, 27, 64, 64}, 2, 90) == kTiles64);
+  CHECK(cuda::choose_variant({1 << 13, 1 << 13, 27, 64, 256}, 4, 80) == kTiles128);
+  CHECK(cuda::choose_variant({1, 1, 27, 16, 16}, 2, 80) == kTiles64);
+}
+
 CASE(rows_that_do_not_start_on_16_bytes) {
   check_forward<__half>({9, 9, 3, 16, 16}, 1, false, false, 1);
 }
@@ -244,8 +338,8 @@ CASE(element_offsets_need_more_than_32_bits) {
     int32_t error_flag = 0;
     const DeviceArray<float> grad_out(want);
     std::vector<float> workspace(256);
-    CHECK(cuda::sparse_conv<float>(shape, features, weight.data, &last, {}, tf32, out.data(),
-                                   &error_flag, nullptr) == cudaSuccess);
+    CHECK(cuda::sparse_conv<float>(shape, features, weight.data, &last, nullptr, {}, tf32,
+                                   kAutomatic, out.data(), &error_flag, nullptr) == cudaSuccess);
     CHECK_EQUAL(out, want);
     CHECK(cuda::sparse_conv_backward_weight<float>(shape, features, grad_out.data, &last,
                                                    workspace.data(), tf32, grad_weight.data(),

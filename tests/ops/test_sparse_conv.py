@@ -226,6 +226,9 @@ def test_opcheck(device: torch.device) -> None:
     opcheck(OPS.sparse_conv_backward_weight.default, (features, grad_out, *tables))
     plain = (features.detach(), weight.detach(), bias.detach(), kernel_map.neighbors)
     opcheck(OPS.sparse_conv_fused.default, (*plain, grad_out, 0.1))
+    groups = OPS.group_rows(kernel_map.neighbors, kernel_map.kernel_size)
+    opcheck(OPS.sparse_conv.default, (features, weight, bias, *tables, *groups))
+    opcheck(OPS.sparse_conv_fused.default, (*plain, grad_out, 0.1, *groups, 0))
 
 
 def test_compiles_without_a_graph_break(device: torch.device) -> None:
@@ -334,3 +337,17 @@ def test_rejects_in_the_other_ops() -> None:
         OPS.sparse_conv_backward_weight(features, torch.zeros(4, 5), table + 4, table, True)
     with pytest.raises(ValueError, match="sparse_conv_fused: `residual` must have size 5"):
         OPS.sparse_conv_fused(features, weight, bias, table, torch.zeros(4, 2), 1.0)
+
+
+def test_rejects_groups_that_do_not_fit() -> None:
+    table, order = torch.zeros(3, 4, dtype=torch.int32), torch.zeros(4, dtype=torch.int32)
+    inputs = (torch.zeros(4, 2), torch.zeros(3, 2, 5), None, table, table, True)
+    for groups, error, message in [
+        ((order, None), ValueError, "`order` and `grouped` must be given together"),
+        ((order[:3], table), ValueError, "`order` must have size 4"),
+        ((order.long(), table), TypeError, "`order` must be Int, got Long"),
+        ((order, table[:2]), ValueError, "`grouped` must have size 3"),
+        ((order, table[:, :2]), ValueError, "`grouped` must have size 4"),
+    ]:
+        with pytest.raises(error, match="sparse_conv: " + message):
+            OPS.sparse_conv(*inputs, *groups)

@@ -1,0 +1,50 @@
+#include "cuda/group_rows.h"
+#include "cuda/key_sort.cuh"
+#include "cuda/launch.cuh"
+
+namespace elite_ops::cuda {
+namespace {
+
+__global__ void number_groups_kernel(RowGroups groups, const int32_t* __restrict__ neighbors,
+                                     KeySort sort) {
+  const int64_t i = global_thread();
+  if (i >= sort.num_rows) return;
+  uint64_t bits = 0;
+  for (int64_t k = 0; k < groups.num_offsets; ++k) {
+    bits |= neighbors[k * sort.num_rows + i] >= 0 ? groups.bits(k) : 0;
+  }
+  sort.keys[i] = RowGroups::number(bits);
+  sort.rows[i] = static_cast<int32_t>(i);
+}
+
+// One thread per row and, by blockIdx.y, offset.
+__global__ void gather_rows_kernel(const int32_t* __restrict__ neighbors,
+                                   const int32_t* __restrict__ order, int64_t num_rows,
+                                   int32_t* __restrict__ grouped) {
+  const int64_t i = global_thread(), k = blockIdx.y;
+  if (i < num_rows) grouped[k * num_rows + i] = neighbors[k * num_rows + order[i]];
+}
+
+}  // namespace
+
+size_t group_rows_workspace_bytes(int64_t num_rows) {
+  Workspace workspace(nullptr);
+  take_key_sort(workspace, num_rows);
+  return workspace.bytes();
+}
+
+cudaError_t group_rows(const RowGroups& groups, const int32_t* neighbors, int64_t num_rows,
+                       void* buffer, int32_t* order, int32_t* grouped, cudaStream_t stream) {
+  if (num_rows == 0) return cudaSuccess;
+  Workspace workspace(buffer);
+  KeySort sort = take_key_sort(workspace, num_rows);
+  sort.sorted_rows = order;
+  cudaLaunchConfig_t config = one_thread_per(num_rows, stream);
+  ELITE_CUDA_TRY(cudaLaunchKernelEx(&config, number_groups_kernel, groups, neighbors, sort));
+  ELITE_CUDA_TRY(sort_by_key(sort, int64_t{1} << groups.num_bits(), stream));
+  config.gridDim.y = static_cast<unsigned>(groups.num_offsets);
+  return cudaLaunchKernelEx(&config, gather_rows_kernel, neighbors,
+                            static_cast<const int32_t*>(order), num_rows, grouped);
+}
+
+}  // namespace elite_ops::cuda

@@ -1,0 +1,19 @@
+// The rows of a kernel map in groups that meet much the same offsets.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "common/row_group.h"
+
+namespace elite_ops::cuda {
+
+size_t group_rows_workspace_bytes(int64_t num_rows);
+
+// Writes order [V], the rows by group, then by number, and grouped [K, V] = neighbors[:, order].
+cudaError_t group_rows(const RowGroups& groups, const int32_t* neighbors, int64_t num_rows,
+                       void* workspace, int32_t* order, int32_t* grouped, cudaStream_t stream);
+
+}  // namespace elite_ops::cuda

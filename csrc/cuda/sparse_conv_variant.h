@@ -1,0 +1,69 @@
+// Which kernel computes a convolution.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <bit>
+#include <cstdint>
+
+#include "common/sparse_conv_types.h"
+
+namespace elite_ops::cuda {
+
+// All of them give the same bits wherever the tensor cores are used.
+enum class SparseConvVariant : int32_t {
+  kAutomatic = 0,  // as the table says
+  kGeneral = 1,    // plain arithmetic, any type, any channels
+  kTiles64 = 2,    // tensor cores, tiles of 64 rows
+  kTiles128 = 3,   // tensor cores, tiles of 128 rows
+  kResident = 4,   // tensor cores, the weights stay in shared memory
+};
+
+// A rule holds for rows of at least 2^min_log2_rows, channels of at most max_channels (the larger
+// of both sides), elements of at most max_element_bytes, and devices from min_architecture on.
+struct SparseConvRule {
+  int max_element_bytes;
+  int64_t min_channels;
+  int min_log2_rows;
+  int min_architecture;
+  SparseConvVariant variant;
+};
+
+// The first rule that holds counts. Large tiles read the weights less often; small ones spread few
+// rows over more multiprocessors. None of it has been measured yet.
+constexpr SparseConvRule kSparseConvRules[] = {
+    {4, 129, 13, 0, SparseConvVariant::kTiles128},
+    {4, 65, 14, 0, SparseConvVariant::kTiles128},
+    {4, 1, 15, 0, SparseConvVariant::kTiles128},
+    {4, 0, 0, 0, SparseConvVariant::kTiles64},
+};
+
+// The table's choice for what tensor cores can do.
+constexpr SparseConvVariant choose_variant(const SparseConvShape& shape, int element_bytes,
+                                           int architecture) {
+  const int64_t channels = shape.c_in > shape.c_out ? shape.c_in : shape.c_out;
+  const int log2_rows = std::bit_width(static_cast<uint64_t>(shape.num_out)) - 1;
+  for (const SparseConvRule& rule : kSparseConvRules) {
+    if (element_bytes <= rule.max_element_bytes && channels >= rule.min_channels &&
+        log2_rows >= rule.min_log2_rows && architecture >= rule.min_architecture) {
+      return rule.variant;
+    }
+  }
+  return SparseConvVariant::kTiles64;
+}
+
+// The compute capability of the current device: 80, 90, ...
+inline cudaError_t current_architecture(int* architecture) {
+  int device = 0, major = 0, minor = 0;
+  cudaError_t status = cudaGetDevice(&device);
+  if (status == cudaSuccess) {
+    status = cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+  }
+  if (status == cudaSuccess) {
+    status = cudaDeviceGetAttribute(&minor, cudaDevAttrComputeCapabilityMinor, device);
+  }
+  *architecture = major * 10 + minor;
+  return status;
+}
+
+}  // namespace elite_ops::cuda

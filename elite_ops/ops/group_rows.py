@@ -1,0 +1,54 @@
+"""The rows of a kernel map, sorted by what they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from elite_ops.kernel_map import KernelMap, RowGroups
+
+__all__ = ["group_rows"]
+
+
+def group_rows(kernel_map: KernelMap) -> KernelMap:
+    """Has CUDA convolutions walk the rows of a map by what they meet; results stay the same bits.
+
+    A kernel works on tiles of rows, and a tile does the work of every offset that one of its rows
+    meets. Rows are sorted by which columns of offsets (all that share x and y) and which layers
+    (all that share z) they meet, along a Gray code, rows of equal meetings in their own order.
+
+    Not done unless asked for: whether it pays depends on the device and on how many convolutions
+    share the map.
+
+    Args:
+        kernel_map: from `build_kernel_map` or `voxelize`.
+
+    Returns:
+        The same map with `groups`.
+
+    Raises:
+        ValueError: if the table's number of rows is not the number of the kernel's offsets.
+
+    Example:
+        >>> table = torch.tensor([[-1, -1, 0], [0, 1, 2], [2, -1, -1]], dtype=torch.int32)
+        >>> kernel_map = KernelMap(table, table, mirrored=True, kernel_size=(1, 1, 3))
+        >>> group_rows(kernel_map).groups.order.tolist()
+        [1, 0, 2]
+
+    *Differentiable:* no.
+    *Sync:* none.
+    *Deterministic:* yes.
+    *Source:* sorting rows by neighbour mask is spconv's (Yan et al., 2018); the short key is ours.
+    """
+    order, grouped = torch.ops.elite_ops.group_rows(kernel_map.neighbors, kernel_map.kernel_size)
+    return replace(kernel_map, groups=RowGroups(order, grouped))
+
+
+def _fake(neighbors: Tensor, kernel_size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    return neighbors.new_empty(neighbors.shape[1]), neighbors.new_empty(neighbors.shape)
+
+
+torch.library.register_fake("elite_ops::group_rows", _fake)
