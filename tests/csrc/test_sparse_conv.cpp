@@ -8,6 +8,7 @@
 #include "cpu/sparse_conv.h"
 #include "cuda/sparse_conv.h"
 #include "harness.h"
+#include "large_array.h"
 
 using namespace elite_ops;
 
@@ -348,4 +349,19 @@ CASE(element_offsets_need_more_than_32_bits) {
     CHECK(error_flag == 0);
   }
   munmap(reserved, bytes);
+}
+
+CASE(element_offsets_need_more_than_32_bits_with_resident_weights) {
+  const SparseConvShape shape{int64_t{1} << 28, 1, 1, 16, 16};
+  LargeArray<__half> features(shape.num_in * shape.c_in);
+  const auto last = static_cast<int32_t>(shape.num_in - 1);
+  std::fill_n(features.data() + last * shape.c_in, shape.c_in, __half(2.f));
+  const DeviceArray<__half> weight(std::vector<__half>(256, __half(1.f)));
+  std::vector<__half> out(16);
+  int32_t error_flag = 0;
+  CHECK(cuda::sparse_conv<__half>(shape, features.data(), weight.data, &last, nullptr, {}, false,
+                                  cuda::SparseConvVariant::kResident, out.data(), &error_flag,
+                                  nullptr) == cudaSuccess);
+  CHECK_EQUAL(widen(out), std::vector<float>(16, 32.f));
+  CHECK(error_flag == 0);
 }
