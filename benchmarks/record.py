@@ -104,6 +104,11 @@ def commit() -> str:
     return done.stdout.strip() or "unknown"
 
 
+def arguments_without_paths(arguments: list[str]) -> list[str]:
+    """Pytest's options, with files by their names: where the tree lies is of no interest."""
+    return [Path(a).name if a.endswith(".py") else a for a in arguments]
+
+
 def processor() -> str:
     text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     found = re.search(r"model name\s*:\s*(.*)", text)
@@ -143,6 +148,7 @@ def record(name: str, arguments: list[str], folder: Path, seconds: float) -> int
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "commit": checked_out,
         "machine": machine() | {"compiler": about["compiler"]},
+        "options": arguments_without_paths(arguments),
         "load": [*load, round(os.getloadavg()[0], 1)],
         "complete": status == 0,
         "results": [entry(benchmark) for benchmark in raw["benchmarks"]],

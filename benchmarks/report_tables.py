@@ -105,6 +105,8 @@ def noise_line(results: Results) -> str:
             " It was shared with other work: the times are noisy, single ones can be several times"
             " too long, and small differences prove nothing."
         )
+    if any("process_time" in option for option in results.options):
+        text += " Times are processor time: waiting for a free core does not count."
     return text
 
 

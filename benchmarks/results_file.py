@@ -37,6 +37,7 @@ class Results:
     commit: str
     machine: dict[str, Any]
     load: list[float]
+    options: list[str]
     missing: list[dict[str, Any]]
     complete: bool
     all: tuple[Result, ...]
@@ -81,6 +82,7 @@ def read_results(path: Path) -> Results:
         commit=raw["commit"],
         machine=raw["machine"],
         load=raw["load"],
+        options=raw["options"],
         missing=raw["missing"],
         complete=raw["complete"],
         all=tuple(_result(entry) for entry in raw["results"]),

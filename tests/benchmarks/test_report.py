@@ -38,7 +38,7 @@ def write(folder: Path, entries: list[dict[str, Any]], **more: Any) -> Results:
         "machine": machine,
         "load": [0.5, 0.5],
     }
-    raw |= {"complete": True, "results": entries, "missing": [], **more}
+    raw |= {"options": [], "complete": True, "results": entries, "missing": [], **more}
     path = folder / "a.json"
     path.write_text(json.dumps(raw))
     return read_results(path)
@@ -119,6 +119,12 @@ def test_a_section_says_where_how_exact_and_what_is_missing(results: Results) ->
 
 def test_a_busy_machine_is_called_noisy(tmp_path: Path) -> None:
     assert "noisy" in section(write(tmp_path, [], load=[0.1, 2.1]))
+
+
+def test_processor_time_is_called_so(tmp_path: Path) -> None:
+    options = ["--benchmark-timer=time.process_time"]
+    assert "processor time" in section(write(tmp_path, [], options=options))
+    assert "processor time" not in section(write(tmp_path, []))
 
 
 @pytest.mark.parametrize(
