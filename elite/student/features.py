@@ -43,9 +43,9 @@ class PointFeatures(nn.Module):
         Points without a voxel get zeros, which keeps what they contain (NaN, say) out of gradients.
         """
         xyz = points[:, :3]
-        mean = voxel_to_point(segment_mean(xyz, level.points), level.points)
+        mean = segment_mean(xyz, level.points)
+        corner = level.voxels.indices[:, 1:].to(points.dtype) * self.voxel_size + self.low
+        origins = voxel_to_point(torch.cat([mean, corner], dim=1), level.points)
+        described = torch.cat([points, xyz.repeat(1, 2) - origins], dim=1)
         inside = (level.voxels.inverse >= 0)[:, None]
-        cell = voxel_to_point(level.voxels.indices[:, 1:].to(points.dtype), level.points)
-        corner = cell * self.voxel_size + self.low
-        described = torch.cat([points, xyz - mean, xyz - corner], dim=1)
         return described.where(inside, described.new_zeros(()))
