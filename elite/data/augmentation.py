@@ -84,4 +84,6 @@ def _in_random_sector(
 def _random_subset(size: int, dropout: float, rng: np.random.Generator) -> NDArray[np.int64]:
     """The rows that stay, in order; at most the fraction `dropout` is missing."""
     dropped = int(rng.uniform(0.0, dropout) * size)
-    return np.sort(rng.permutation(size)[dropped:])
+    stays = np.ones(size, bool)
+    stays[rng.choice(size, dropped, replace=False, shuffle=False)] = False
+    return np.flatnonzero(stays)
