@@ -27,5 +27,5 @@ def test_freed_memory_is_used_again() -> None:
         mode: int(subprocess.check_output([sys.executable, "-c", PROGRAM, mode], text=True))
         for mode in ("default", "keep")
     }
-    assert faults["keep"] < 1000
-    assert faults["keep"] < faults["default"]
+    # By default every step takes its 80 MB anew. Otherwise the second may still look for a place.
+    assert faults["keep"] < faults["default"] / 2
