@@ -105,7 +105,11 @@ def _refuse_misfits(config: TrainConfig, spec: DatasetSpec) -> None:
 def _optimizer(groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.optim.Optimizer:
     if config.name == "adamw":
         return torch.optim.AdamW(
-            groups, lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
+            groups,
+            lr=config.lr,
+            betas=config.betas,
+            weight_decay=config.weight_decay,
+            fused=True,
         )
     return torch.optim.SGD(
         groups,
