@@ -22,7 +22,8 @@ class DistillConfig:
     """The weights of the losses; the defaults are those of the paper's code.
 
     Attributes:
-        stages: which of the stages 1, 2, ... learn; a stage that is left out has no heads.
+        stages: which of the stages 1, 2, ... learn, in rising order; one that is left out has no
+            heads.
         student_weight: of each student head's loss on its voxels.
         teacher_weight: of the teacher heads' losses, averaged over all stages.
         distillation_weight: of the divergence from the teacher, averaged over all stages.
@@ -47,6 +48,11 @@ class DistillConfig:
     pixel_stride: int = 1
     voxel_hidden: int = 128
     pixel_hidden: int = 192
+
+    @property
+    def teacher_stages(self) -> tuple[int, ...] | None:
+        """The stages whose maps the teacher must give; None for all."""
+        return None if self.multi_stage_weight else self.stages
 
 
 @dataclass
@@ -99,14 +105,18 @@ class Distiller(nn.Module):
         num_stages: int = 4,
     ) -> None:
         super().__init__()
-        if not set(config.stages) <= set(range(1, num_stages + 1)):
-            raise ValueError(f"Distiller: `stages` must be of 1..{num_stages}, got {config.stages}")
+        every = tuple(range(1, num_stages + 1))
+        if config.stages != tuple(stage for stage in every if stage in config.stages):
+            raise ValueError(
+                f"Distiller: `stages` must be of 1..{num_stages} and rise, got {config.stages}"
+            )
         if config.pixel_stride < 1:
             raise ValueError(
                 f"Distiller: `pixel_stride` must be 1 or more, got {config.pixel_stride}"
             )
         self.config = config
         self.num_stages = num_stages
+        self.map_stages = every if config.teacher_stages is None else config.teacher_stages
         self.num_classes = len(class_weights)
         self.loss = SegmentationLoss(class_weights, config.lovasz_weight)
         stages = [str(stage) for stage in config.stages]
@@ -125,15 +135,15 @@ class Distiller(nn.Module):
     def forward(
         self,
         output: StudentOutput,
-        stage_maps: Sequence[Tensor],  # per stage [B, patch_channels, h, w]
+        stage_maps: Sequence[Tensor],  # per stage that is asked for [B, patch_channels, h, w]
         batch: Batch,
     ) -> DistillTerms:
         """The losses of distillation; the student's own loss is not among them.
 
         Args:
             output: of the student on the batch's points.
-            stage_maps: of the teacher on the batch's images; not read for a batch without a camera,
-                for which only the student's heads learn.
+            stage_maps: of the teacher's `DistillConfig.teacher_stages` on the batch's images; not
+                read for a batch without a camera, for which only the student's heads learn.
             batch: with labels.
 
         Raises:
@@ -142,13 +152,14 @@ class Distiller(nn.Module):
         self._check(output, stage_maps, batch)
         assert batch.labels is not None
         pixels = None if batch.camera is None else self._labelled_pixels(batch.camera, batch.labels)
+        maps = dict(zip(self.map_stages, stage_maps, strict=batch.camera is not None))
         sums = _Sums()
         for stage in self.config.stages:
             voxels = output.stages[stage - 1]
             logits = self.student_heads[str(stage)](voxels.features).float()
             sums.student_heads.append(self._voxel_loss(logits, voxels, batch.labels))
             if batch.camera is not None and pixels is not None:
-                teacher, loss = self._teach(stage, stage_maps[stage - 1], pixels, batch.camera)
+                teacher, loss = self._teach(stage, maps[stage], pixels, batch.camera)
                 sums.teacher_heads.append(loss)
                 sums.distillation.append(self._divergence(logits, teacher, voxels, batch.camera))
         return self._weighted(sums, self._multi_stage_loss(stage_maps, pixels, batch.camera))
@@ -234,9 +245,9 @@ class Distiller(nn.Module):
     def _check(self, output: StudentOutput, stage_maps: Sequence[Tensor], batch: Batch) -> None:
         if batch.labels is None:
             raise ValueError("Distiller: `batch` must have labels")
-        found = {"output.stages": len(output.stages)}
+        counts = {"output.stages": (len(output.stages), self.num_stages)}
         if batch.camera is not None:
-            found["stage_maps"] = len(stage_maps)
-        for name, count in found.items():
-            if count != self.num_stages:
-                raise ValueError(f"Distiller: `{name}` must be {self.num_stages}, got {count}")
+            counts["stage_maps"] = (len(stage_maps), len(self.map_stages))
+        for name, (count, wanted) in counts.items():
+            if count != wanted:
+                raise ValueError(f"Distiller: `{name}` must be {wanted}, got {count}")

@@ -99,7 +99,9 @@ class Distillation:
         student = self.network or new_student(c)
         # Seeded anew for each part: none depends on how much another one draws.
         torch.manual_seed(c.seed)
-        teacher = self.teacher or Teacher(c.teacher, plan.total_steps)
+        teacher = self.teacher or Teacher(
+            c.teacher, plan.total_steps, stages=c.distill.teacher_stages
+        )
         torch.manual_seed(c.seed)
         distiller = Distiller(
             c.distill,
@@ -162,8 +164,8 @@ class DistillationTask(Task):
     def _nothing(self) -> Tensor:
         """Zero, reached by every trained weight beside the student.
 
-        A batch without images, or a stage that is switched off, would leave weights without a
-        gradient, for which distributed training waits in vain.
+        A batch without images would leave weights without a gradient, for which distributed
+        training waits in vain.
         """
         weights = [*self.distiller.parameters(), *self.teacher.parameters()]
         return torch.stack([p.sum() * 0 for p in weights if p.requires_grad]).sum()

@@ -47,6 +47,10 @@ class Backbone(nn.Module, ABC):
             `num_stages` maps [B, channels, H / 16, W / 16], the shallow ones first.
         """
 
+    @abstractmethod
+    def cut(self, num_stages: int) -> None:
+        """Leaves out the stages after the first `num_stages`, and all that only they need."""
+
 
 def run_block(block: nn.Module, tokens: Tensor, recompute: bool) -> Tensor:
     """Runs a transformer block; with `recompute`, what it computes is not kept for the gradients.

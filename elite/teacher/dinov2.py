@@ -88,6 +88,12 @@ class Dinov2Encoder(Backbone):
                 stages.append(patches.reshape(len(patches), self.channels, height, width))
         return stages
 
+    def cut(self, num_stages: int) -> None:
+        self.num_stages = num_stages
+        self.depths = self.depths[:num_stages]
+        encoder: Any = self.model.encoder
+        encoder.layer = encoder.layer[: self.depths[-1]]
+
 
 def _random(size: Dinov2Size, seed: int) -> nn.Module:
     from transformers import Dinov2Config, Dinov2Model

@@ -86,6 +86,11 @@ class SamEncoder(Backbone):
                 stages.append(tokens.permute(0, 3, 1, 2))
         return stages
 
+    def cut(self, num_stages: int) -> None:
+        self.num_stages = num_stages
+        self.global_blocks = self.global_blocks[:num_stages]
+        self.blocks = self.blocks[: self.global_blocks[-1] + 1]
+
 
 def _random_sam(size: SamSize, seed: int) -> nn.Module:
     """Random weights that are a function of `seed` alone; torch's global stream stays as it was."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -32,11 +32,16 @@ class Teacher(nn.Module):
         config: what it is made of.
         total_steps: of the run; AdaLoRA's schedule needs it.
         backbone: an encoder of your own, in place of the one that `config` names.
+        stages: which of the encoder's stages 1, 2, ... are asked for, in rising order; all by
+            default. The others have no decoder, and no block after the last of them is kept.
 
     Raises:
         EliteError: if neither a checkpoint nor random weights are chosen, or if the checkpoint does
             not fit.
-        ValueError: if AdaLoRA is not told `total_steps`.
+        ValueError: if AdaLoRA is not told `total_steps`, or if `stages` are not the encoder's.
+
+    Attributes:
+        num_stages: of the encoder, with those that are not asked for.
 
     Source: ELiTe (Zhang et al., ICME 2024); Segment Anything (Kirillov et al., 2023).
     """
@@ -49,16 +54,19 @@ class Teacher(nn.Module):
         config: TeacherConfig,
         total_steps: int | None = None,
         backbone: Backbone | None = None,
+        stages: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.config = config
         self.backbone = _build(config) if backbone is None else backbone
-        self.adapters = Adapters(self.backbone, config.peft, total_steps)
         self.num_stages = self.backbone.num_stages
+        self.stages = _ordered(stages, self.num_stages)
+        self.backbone.cut(self.stages[-1])
+        self.adapters = Adapters(self.backbone, config.peft, total_steps)
         self.patch_channels = config.patch_channels
         self.decoders = nn.ModuleList(
             PatchDecoder(self.backbone.channels, config.decoder_hidden, config.patch_channels)
-            for _ in range(self.num_stages)
+            for _ in self.stages
         )
         for name in ("pixel_mean", "pixel_std"):
             constant = torch.tensor(getattr(self.backbone, name)).view(3, 1, 1)
@@ -73,7 +81,7 @@ class Teacher(nn.Module):
             images: [B, 3, H, W] uint8, RGB of 0..255; H and W are multiples of 4.
 
         Returns:
-            `num_stages` maps [B, patch_channels, H / 4, W / 4].
+            A map [B, patch_channels, H / 4, W / 4] for each of `stages`.
 
         Raises:
             TypeError: if `images` are not uint8. Numbers of 0..1 would be normalized to almost
@@ -81,11 +89,12 @@ class Teacher(nn.Module):
         """
         height, width = _check(images)
         if self._cache is None:
-            stages = self._encode(images)
+            encoded = self._encode(images)
         else:
-            stages = self._cache.stages(images, self._encode)
+            encoded = self._cache.stages(images, self._encode)
         rows, columns = height // PATCH_STRIDE, width // PATCH_STRIDE
-        maps = [decoder(stage) for decoder, stage in zip(self.decoders, stages, strict=True)]
+        read = [encoded[stage - 1] for stage in self.stages]
+        maps = [decoder(stage) for decoder, stage in zip(self.decoders, read, strict=True)]
         return [patches[..., :rows, :columns] for patches in maps]
 
     def regularization(self) -> Tensor:
@@ -138,6 +147,15 @@ class Teacher(nn.Module):
         bottom, right = (-size % TOKEN_STRIDE for size in x.shape[-2:])
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             return self.backbone(functional.pad(x, (0, right, 0, bottom)))  # type: ignore[no-any-return]
+
+
+def _ordered(stages: Sequence[int] | None, num_stages: int) -> tuple[int, ...]:
+    """The stages that are asked for, checked."""
+    every = tuple(range(1, num_stages + 1))
+    chosen = every if stages is None else tuple(stages)
+    if not chosen or chosen != tuple(stage for stage in every if stage in chosen):
+        raise ValueError(f"Teacher: `stages` must be of 1..{num_stages} and rise, got {chosen}")
+    return chosen
 
 
 def _check(images: Tensor) -> tuple[int, int]:

@@ -15,12 +15,12 @@ class StandInTeacher(torch.nn.Module):
     num_stages = 4
     patch_channels = 12
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, seed: int = 0, stages: tuple[int, ...] = (1, 2, 3, 4)) -> None:
         super().__init__()
         torch.manual_seed(seed)
         self.encoder = torch.nn.Conv2d(3, 8, 4, stride=4).requires_grad_(False)
         self.decoders = torch.nn.ModuleList(
-            torch.nn.Conv2d(8, self.patch_channels, 1) for _ in range(self.num_stages)
+            torch.nn.Conv2d(8, self.patch_channels, 1) for _ in stages
         )
         self.steps: list[tuple[int, bool, bool]] = []
 

@@ -147,7 +147,7 @@ def test_stages_and_heads_that_are_left_out_have_no_parameters() -> None:
     distiller = make_distiller(DistillConfig(stages=(3,), multi_stage_weight=0.0))
     assert num_parameters(distiller) == (43_600 + 89_936) // 4
     batch = make_batch()
-    terms = distiller(make_output(batch), make_maps(), batch)
+    terms = distiller(make_output(batch), make_maps()[2:3], batch)
     assert terms.multi_stage == 0
     assert terms.total > 0
 
@@ -214,8 +214,9 @@ def test_losses_are_float32_under_autocast() -> None:
 
 
 def test_what_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"`stages` must be of 1\.\.4, got \(0, 1\)"):
-        make_distiller(DistillConfig(stages=(0, 1)))
+    for stages in ((0, 1), (2, 1), (2, 2)):
+        with pytest.raises(ValueError, match=r"`stages` must be of 1\.\.4 and rise, got"):
+            make_distiller(DistillConfig(stages=stages))
     with pytest.raises(ValueError, match="`pixel_stride` must be 1 or more, got 0"):
         make_distiller(DistillConfig(pixel_stride=0))
     distiller, batch = make_distiller(), make_batch()

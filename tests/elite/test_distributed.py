@@ -72,7 +72,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     command = ["train", "--data", str(folder / "data"), "--output", str(folder / "two")]
     done = subprocess.run(
-        [*torchrun, str(program), str(folder), *command, *ONE_STEP, "data.batch_size=2"],
+        [
+            *torchrun,
+            str(program),
+            "batch_norm",
+            str(folder),
+            "+",
+            "elite",
+            *command,
+            *ONE_STEP,
+            "data.batch_size=2",
+        ],
         capture_output=True,
         text=True,
         timeout=300,

@@ -41,7 +41,10 @@ class Brightness(Backbone):
 
     def forward(self, images: Tensor) -> list[Tensor]:
         self.seen = images
-        return [functional.avg_pool2d(images, 16)] * 2
+        return [functional.avg_pool2d(images, 16)] * self.num_stages
+
+    def cut(self, num_stages: int) -> None:
+        self.num_stages = num_stages
 
 
 # ---- images --------------------------------------------------------------------------------------
@@ -134,6 +137,23 @@ def test_gradient_checkpointing_gives_equal_gradients() -> None:
         assert [n for n in kept if "lora_E" in n and kept[n].abs().sum() > 0]
         for name in kept:
             assert_close(recomputed[name], kept[name], atol=1e-7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("backbone", ["sam_test", "dinov2_test"])
+def test_stages_that_are_not_asked_for_are_left_out(backbone: str) -> None:
+    config = TeacherConfig(backbone, random_weights=True)
+    whole, part = (Teacher(config, 10, stages=stages) for stages in (None, (1, 3)))
+    assert (part.num_stages, part.stages, len(part.decoders)) == (4, (1, 3), 2)
+    for index, stage in enumerate((0, 2)):
+        part.decoders[index].load_state_dict(whole.decoders[stage].state_dict())
+    x = some_images()
+    maps, every = part(x), whole(x)
+    assert_close(maps, [every[0], every[2]], atol=0, rtol=0)
+    (sum(m.square().mean() for m in maps) + part.regularization()).backward()
+    assert not [n for n, p in part.named_parameters() if p.requires_grad and not p.grad.any()]
+    for stages in ((), (2, 1), (0,), (5,)):
+        with pytest.raises(ValueError, match=r"`stages` must be of 1\.\.4 and rise, got \("):
+            Teacher(config, 10, stages=stages)
 
 
 def test_frozen_encoder_keeps_nothing_for_gradients() -> None:

@@ -1,6 +1,11 @@
-"""What each process of test_distributed.py does: two_processes.py FOLDER [arguments of elite]."""
+"""What each of two processes does: two_processes.py PROGRAM [+ PROGRAM]...
+
+A program is `batch_norm FOLDER`, where the rows of a batch norm lie that both share, or `elite`
+with its arguments.
+"""
 
 import sys
+from itertools import groupby
 from pathlib import Path
 
 import torch
@@ -28,5 +33,9 @@ def synchronized(folder: Path, rank: int) -> None:
 if __name__ == "__main__":
     state = PartialState(cpu=True)
     assert (state.num_processes, state.device.type) == (2, "cpu")
-    synchronized(Path(sys.argv[1]), state.process_index)
-    app(sys.argv[2:], standalone_mode=False)
+    for _, part in groupby(sys.argv[1:], "+".__ne__):
+        program, *arguments = part
+        if program == "batch_norm":
+            synchronized(Path(arguments[0]), state.process_index)
+        elif program == "elite":
+            app(arguments, standalone_mode=False)
