@@ -26,11 +26,7 @@ def plain_distillation(
     at = (camera.image_index, *camera.pixel.long().unbind(1))
 
     def supervised(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        kept = labels != 0
-        if not kept.any():
-            return logits.sum() * 0
-        cross_entropy = F.cross_entropy(logits[kept], labels[kept], class_weights)
-        return cross_entropy + config.lovasz_weight * lovasz_softmax(logits, labels)
+        return plain_segmentation_loss(logits, labels, class_weights, config.lovasz_weight)
 
     def on_pixels(head: torch.nn.Module, maps: list[torch.Tensor]) -> tuple:
         """Logits at the points, and the loss at every pixel or at the points."""
@@ -60,6 +56,17 @@ def plain_distillation(
     terms["multi_stage"] = on_pixels(distiller.multi_stage_head, resized)[1]
     terms["total"] = sum(terms.values())
     return terms
+
+
+def plain_segmentation_loss(
+    logits: torch.Tensor, labels: torch.Tensor, class_weights: torch.Tensor, lovasz_weight: float
+) -> torch.Tensor:
+    """Weighted cross-entropy plus Lovász-softmax over what is labelled."""
+    kept = labels != 0
+    if not kept.any():
+        return logits.sum() * 0
+    cross_entropy = F.cross_entropy(logits[kept], labels[kept], class_weights)
+    return cross_entropy + lovasz_weight * lovasz_softmax(logits, labels)
 
 
 def majority(labels: torch.Tensor, inverse: torch.Tensor, num_voxels: int) -> torch.Tensor:

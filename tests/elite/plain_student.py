@@ -65,19 +65,29 @@ def random_reference_checkpoint(seed: int, dtype: torch.dtype = torch.float32) -
 
 
 def plain_student(
-    points: Tensor, batch_index: Tensor, state: State, convolution: Convolution | None = None
+    points: Tensor,
+    batch_index: Tensor,
+    state: State,
+    convolution: Convolution | None = None,
+    *,
+    training: bool = False,
 ) -> tuple[Tensor, list[Tensor]]:
-    """Logits [N, 20] and the four stage features, in evaluation mode.
+    """Logits [N, 20] and the four stage features.
 
-    `convolution(x, weight, voxels)` may take the place of the 3x3x3 convolution by dense lookup.
+    `convolution(x, weight, voxels)` may take the place of the 3x3x3 convolution by dense lookup; in
+    `training`, batch norms take mean and variance from what they are given.
     """
 
     def linear(name: str, x: Tensor) -> Tensor:
         return x @ state[f"{name}.weight"].T + state[f"{name}.bias"]
 
     def norm(name: str, x: Tensor) -> Tensor:
-        scale = state[f"{name}.weight"] / (state[f"{name}.running_var"] + 1e-5).sqrt()
-        return (x - state[f"{name}.running_mean"]) * scale + state[f"{name}.bias"]
+        mean, variance = state[f"{name}.running_mean"], state[f"{name}.running_var"]
+        if training:
+            mean, variance = x.mean(dim=0), x.var(dim=0, unbiased=False)
+        return (x - mean) * (state[f"{name}.weight"] / (variance + 1e-5).sqrt()) + state[
+            f"{name}.bias"
+        ]
 
     def leaky(x: Tensor) -> Tensor:
         return torch.where(x > 0, x, 0.1 * x)
@@ -95,7 +105,7 @@ def plain_student(
         x = leaky(linear(f"{name}.PPmodel.6", x))
         return torch.cat([identity, x[halved]], dim=1)
 
-    voxels, inverses = zip(*(_voxels(points, batch_index, s) for s in SCALES), strict=True)
+    voxels, inverses = zip(*(plain_voxels(points, batch_index, s) for s in SCALES), strict=True)
     x = _mean(_describe(points, voxels[0], inverses[0], linear), inverses[0])
     stages, outputs = [], []
     for i in range(4):
@@ -118,7 +128,7 @@ def plain_student(
     return linear("classifier.2", hidden), stages
 
 
-def _voxels(points: Tensor, batch_index: Tensor, scale: int) -> tuple[Tensor, Tensor]:
+def plain_voxels(points: Tensor, batch_index: Tensor, scale: int) -> tuple[Tensor, Tensor]:
     columns = [batch_index]
     for axis in range(3):
         cells = float(-(-SHAPE[axis] // scale))

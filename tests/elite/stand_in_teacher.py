@@ -9,7 +9,8 @@ class StandInTeacher(torch.nn.Module):
     """One frozen convolution to stride 4 and a trained one a stage.
 
     Attributes:
-        steps: the arguments of `after_step`, and whether every gradient was still there.
+        steps: the arguments of `after_step`, whether every gradient was still there, and whether
+            the optimizer had changed the weights already.
     """
 
     num_stages = 4
@@ -22,10 +23,11 @@ class StandInTeacher(torch.nn.Module):
         self.decoders = torch.nn.ModuleList(
             torch.nn.Conv2d(8, self.patch_channels, 1) for _ in stages
         )
-        self.steps: list[tuple[int, bool, bool]] = []
+        self.steps: list[tuple[int, bool, bool, bool]] = []
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         assert images.dtype == torch.uint8
+        self.seen = [p.detach().clone() for p in self.decoders.parameters()]
         encoded = self.encoder(images.float() / 255).relu()
         return [decoder(encoded) for decoder in self.decoders]
 
@@ -34,4 +36,6 @@ class StandInTeacher(torch.nn.Module):
 
     def after_step(self, step: int, updated: bool) -> None:
         has_gradients = all(p.grad is not None for p in self.decoders.parameters())
-        self.steps.append((step, updated, has_gradients))
+        now = self.decoders.parameters()
+        changed = [not p.equal(seen) for p, seen in zip(now, self.seen, strict=True)]
+        self.steps.append((step, updated, has_gradients, all(changed)))

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from elite.data import AugmentationConfig, augment
 from elite.types import Scan
+from elite_ops import voxelize
 
 NOTHING = AugmentationConfig(
     rotation=0, flip_x=False, flip_y=False, scale=(1, 1), translation=0, dropout=0
@@ -137,3 +139,24 @@ def gap_before(azimuth: np.ndarray) -> np.ndarray:
     gaps = np.empty(len(azimuth))
     gaps[order] = (azimuth[order] - np.roll(azimuth[order], 1)) % 360
     return gaps
+
+
+def test_the_range_is_that_of_the_points_as_they_are_afterwards() -> None:
+    """Not before: what is turned out of the range has no voxel, what is turned into it has one."""
+    ahead, corner = (60.0, 0.0, 0.0, 0.5), (49.0, 49.0, 0.0, 0.5)
+    scan = Scan(
+        np.array([ahead, corner] * 50, np.float32), "square", labels=np.zeros(100, np.int64)
+    )
+    inside = []
+    for seed in range(20):
+        turned = changed(scan, seed, rotation=360.0)
+        assert len(turned.points) == 100
+        points = torch.from_numpy(turned.points)
+        (voxels,) = voxelize(
+            points, point_cloud_range=(-50, -50, -4, 50, 50, 2), spatial_shape=(1000, 1000, 60)
+        )
+        has_voxel = voxels.inverse >= 0
+        assert torch.equal(has_voxel, (points[:, :2].abs() < 50).all(dim=1))
+        inside.append(has_voxel[:2].tolist())
+    assert [True, False] in inside  # against what their places said before
+    assert [False, True] in inside

@@ -203,13 +203,13 @@ def test_every_trained_weight_gets_a_gradient(config: DistillationConfig, case: 
     assert all(p.grad is None for p in task.parameters() if not p.requires_grad)
 
 
-def test_the_teacher_sees_its_gradients_after_each_step(
+def test_the_teachers_turn_comes_between_step_and_zeroing(
     config: DistillationConfig, tmp_path: Path
 ) -> None:
-    """AdaLoRA's allocator reads them; the optimizer must not have zeroed them before."""
+    """AdaLoRA's allocator reads the gradients, and drops values that the step would bring back."""
     recipe = recipe_of(config)
     train(config, tmp_path / "run", recipe=recipe)
-    assert recipe.teacher.steps == [(step, True, True) for step in range(1, 13)]
+    assert recipe.teacher.steps == [(step, True, True, True) for step in range(1, 13)]
 
 
 def test_the_teachers_learning_rate_is_scaled(config: DistillationConfig) -> None:

@@ -10,13 +10,16 @@ import torch
 from safetensors.torch import load_file
 from stand_in import StandIn
 
-from elite.data import AugmentationConfig
+from elite.data import AugmentationConfig, DatasetSpec, SemanticKitti
+from elite.engine.point_labels import point_labels
 from elite.engine.run_folder import RunFolder
 from elite.engine.schedule import learning_rate
-from elite.engine.supervised import Supervised
+from elite.engine.supervised import Supervised, SupervisedTask
+from elite.engine.task import Plan
 from elite.engine.train import TrainResult, train
 from elite.engine.train_config import DataConfig, OptimizerConfig, TrainConfig
 from elite.errors import EliteError
+from elite.metrics import ConfusionMatrix, scores
 
 
 @pytest.fixture
@@ -184,3 +187,42 @@ def test_the_learning_rate_rises_and_falls() -> None:
 def test_a_learning_rate_without_warmup_begins_at_its_height() -> None:
     config = OptimizerConfig(lr=0.2, epochs=1, warmup_epochs=0.0)
     assert learning_rate(config, 0, 10) == pytest.approx(0.2)
+
+
+class WithPlan(Supervised):
+    def task(self, plan: Plan) -> SupervisedTask:
+        self.plan = plan
+        return super().task(plan)
+
+
+@pytest.mark.parametrize(("batch_size", "accumulate", "steps"), [(1, 1, 12), (2, 1, 8), (1, 2, 8)])
+def test_the_number_of_steps_comes_from_the_loader(
+    config: TrainConfig, tmp_path: Path, batch_size: int, accumulate: int, steps: int
+) -> None:
+    """Four epochs of three scans; the last step of an epoch takes what is left."""
+    data = replace(config.data, batch_size=batch_size, val_split=None)
+    optimizer = replace(config.optimizer, accumulate=accumulate)
+    config = replace(config, data=data, optimizer=optimizer)
+    recipe = WithPlan(config, StandIn())
+    result = train(config, tmp_path / "run", recipe=recipe)
+    assert (recipe.plan.total_steps, result.steps) == (steps, steps)
+    rates = [line["learning_rate"] for line in RunFolder(tmp_path / "run").metrics()]
+    assert rates[-1] < 0.1 * max(rates)  # the cosine has come to its end
+
+
+def test_validation_sees_the_scans_as_they_are(
+    config: TrainConfig, tmp_path: Path, dataset: Path, spec: DatasetSpec
+) -> None:
+    """Neither augmented nor in several views, and without dropout."""
+    run(config, tmp_path / "run", network=StandIn())
+    network = StandIn(seed=1)
+    network.load_state_dict(weights(tmp_path / "run"))
+    network.eval()
+    matrix = ConfusionMatrix(20)
+    for scan in SemanticKitti([dataset], "val", spec):
+        points, index = torch.from_numpy(scan.points), torch.zeros(len(scan.points)).long()
+        output = network(points, index, 1)
+        predicted = point_labels(output.logits, output.valid, points, index)
+        matrix.update(predicted, torch.from_numpy(scan.labels))
+    found = RunFolder(tmp_path / "run").metrics()[-1]["val_miou_present"]
+    assert found == pytest.approx(scores(matrix.counts.numpy(), spec.names).miou_present)
