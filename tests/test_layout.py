@@ -105,3 +105,15 @@ def test_kernels_know_no_torch() -> None:
     kernels = tracked("csrc/cpu", "csrc/cuda", "csrc/common")
     assert [p.name for p in kernels if include.search(p.read_text())] == []
     assert [p.name for p in kernels if "<<<" in p.read_text()] == []
+
+
+def test_every_trap_has_its_test() -> None:
+    """docs/conventions.md names them; each row has one at least."""
+    text = (ROOT / "docs/conventions.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (?!trap|---)(.*?) \| (.*) \|$", text.split("## Traps")[1], re.MULTILINE)
+    assert len(rows) > 30
+    for trap, tests in rows:
+        named = re.findall(r"`(\S+)::(\w+)`", tests)
+        assert named, trap
+        for path, name in named:
+            assert f"def {name}(" in (ROOT / "tests" / path).read_text(encoding="utf-8"), name
