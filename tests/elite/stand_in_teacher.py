@@ -24,10 +24,11 @@ class StandInTeacher(torch.nn.Module):
             torch.nn.Conv2d(8, self.patch_channels, 1) for _ in stages
         )
         self.steps: list[tuple[int, bool, bool, bool]] = []
+        self._remember()
 
     def forward(self, images: torch.Tensor) -> list[torch.Tensor]:
         assert images.dtype == torch.uint8
-        self.seen = [p.detach().clone() for p in self.decoders.parameters()]
+        self._remember()
         encoded = self.encoder(images.float() / 255).relu()
         return [decoder(encoded) for decoder in self.decoders]
 
@@ -37,5 +38,8 @@ class StandInTeacher(torch.nn.Module):
     def after_step(self, step: int, updated: bool) -> None:
         has_gradients = all(p.grad is not None for p in self.decoders.parameters())
         now = self.decoders.parameters()
-        changed = [not p.equal(seen) for p, seen in zip(now, self.seen, strict=True)]
+        changed = [not p.equal(seen) for p, seen in zip(now, self._seen, strict=True)]
         self.steps.append((step, updated, has_gradients, all(changed)))
+
+    def _remember(self) -> None:
+        self._seen = [p.detach().clone() for p in self.decoders.parameters()]
