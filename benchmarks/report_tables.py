@@ -20,6 +20,7 @@ GROUPS = (
     "kernel map of shuffled voxels",
     "voxelization",
     "voxels and kernel maps of five scales",
+    "sparse_conv variants",
 )
 BASELINES = {"voxelization": ("unique_keys", "unique_rows")}
 

@@ -14,6 +14,8 @@ __all__ = ["HOUSE", "Result", "Results", "read_results"]
 # This library, used in two ways, and its definition; all others are peers.
 HOUSE = ("elite_ops", "separate_calls", "reference")
 
+CONTESTANT = ("contestant", "implementation", "variant")  # what benchmarks call what they compare
+
 
 @dataclass(frozen=True)
 class Result:
@@ -91,11 +93,11 @@ def read_results(path: Path) -> Results:
 
 def _result(entry: dict[str, Any]) -> Result:
     case = dict(entry["case"])
-    contestant = case.pop("contestant", case.pop("implementation", "elite_ops"))
+    named = [case.pop(name) for name in CONTESTANT if name in case]
     wall = entry["seconds"]["median"]
     return Result(
         group=entry["group"],
-        contestant=contestant,
+        contestant=named[0] if named else "elite_ops",
         case=tuple(case.items()),
         seconds=entry["info"].get("device_seconds", wall),
         wall=wall,

@@ -94,6 +94,8 @@ def test_an_entry_is_condensed() -> None:
         "info": {"flop": 5},
     }
     assert entry(group=None, params=None)["group"] == "bench_x"
+    params = {"dtype": "UNSERIALIZABLE[torch.float16]", "channels": 64}
+    assert entry(params=params)["case"] == {"dtype": "torch.float16", "channels": 64}
 
 
 def test_reasons_are_counted_and_choices_left_out() -> None:

@@ -93,6 +93,12 @@ def test_no_roofline_without_its_limits(tmp_path: Path) -> None:
         assert results.roofline(results.all[-1]) is None
 
 
+def test_variants_are_compared_side_by_side(tmp_path: Path) -> None:
+    entries = [entry("sparse_conv variants", None, 1.0, variant=v) for v in ("table", "resident")]
+    text = section(write(tmp_path, entries))
+    assert "| device | table | resident |" in text
+
+
 def test_targets_take_the_worst_case(results: Results) -> None:
     lines = targets([results]).splitlines()
     assert "| 1.50 x, 50% of the roofline (a) |" in lines[2]
