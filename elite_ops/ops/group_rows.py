@@ -33,10 +33,12 @@ def group_rows(kernel_map: KernelMap) -> KernelMap:
         ValueError: if the table's number of rows is not the number of the kernel's offsets.
 
     Example:
-        >>> table = torch.tensor([[-1, -1, 0], [0, 1, 2], [2, -1, -1]], dtype=torch.int32)
+        Voxels 0 and 2 have a neighbour above, 1 and 3 one below:
+
+        >>> table = torch.tensor([[-1, 0, -1, 2], [0, 1, 2, 3], [1, -1, 3, -1]], dtype=torch.int32)
         >>> kernel_map = KernelMap(table, table, mirrored=True, kernel_size=(1, 1, 3))
         >>> group_rows(kernel_map).groups.order.tolist()
-        [1, 0, 2]
+        [0, 2, 1, 3]
 
     *Differentiable:* no.
     *Sync:* none.
