@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from elite.types import Scan
 
-__all__ = ["AugmentationConfig", "augment", "random_transform"]
+__all__ = ["AugmentationConfig", "augment", "random_sector", "random_transform"]
 
 Matrix = NDArray[np.float64]
 
@@ -41,19 +41,28 @@ class AugmentationConfig:
 def augment(scan: Scan, config: AugmentationConfig, rng: np.random.Generator) -> Scan:
     """A changed copy of `scan`: rotated, flipped, scaled, shifted and thinned.
 
-    Points that are left out are gone from every per-point array. Nothing is cropped: the range is
-    applied by voxelization, to the points as they are afterwards. `projection` takes the changed
-    points to the pixels of the unchanged image.
+    Points that are left out are gone from every per-point array. The sector is not applied: it
+    comes first (`random_sector`), so that nothing is spent on what is left out. Neither is the
+    range: voxelization applies it, to the points as they are afterwards. `projection` takes the
+    changed points to the pixels of the unchanged image.
     """
     transform = random_transform(config, rng)
     keep = _random_subset(len(scan.points), config.dropout, rng)
-    keep = keep[_in_random_sector(scan.points[keep], config.sector, rng)]
     points = scan.points[keep]
     points[:, :3] = points[:, :3] @ transform[:3, :3].T + transform[:3, 3]
     projection = scan.projection
     if projection is not None:
         projection = (projection @ np.linalg.inv(transform)).astype(np.float32)
     return replace(scan.take(keep), points=points, projection=projection)
+
+
+def random_sector(scan: Scan, width: float, rng: np.random.Generator) -> Scan:
+    """The points of `scan` in a wedge of `width` degrees around the sensor, turned at random."""
+    if width >= 360.0:
+        return scan
+    direction = rng.uniform(0.0, 360.0)
+    azimuth = np.rad2deg(np.arctan2(scan.points[:, 1], scan.points[:, 0]))
+    return scan.take(np.flatnonzero((azimuth - direction) % 360.0 < width))
 
 
 def random_transform(config: AugmentationConfig, rng: np.random.Generator) -> Matrix:
@@ -67,18 +76,6 @@ def random_transform(config: AugmentationConfig, rng: np.random.Generator) -> Ma
     transform: Matrix = np.diag([scale * signs[0], scale * signs[1], 1, 1]) @ rotation
     transform[:3, 3] = rng.normal(0.0, config.translation, size=3)
     return transform
-
-
-def _in_random_sector(
-    points: NDArray[np.float32], width: float, rng: np.random.Generator
-) -> NDArray[np.bool_]:
-    """Which points lie in a wedge of `width` degrees; all of them if that is a full turn."""
-    if width >= 360.0:
-        return np.ones(len(points), bool)
-    direction = rng.uniform(0.0, 360.0)
-    azimuth = np.rad2deg(np.arctan2(points[:, 1], points[:, 0]))
-    inside: NDArray[np.bool_] = (azimuth - direction) % 360.0 < width
-    return inside
 
 
 def _random_subset(size: int, dropout: float, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from elite.data.augmentation import AugmentationConfig, augment
+from elite.data.augmentation import AugmentationConfig, augment, random_sector
 from elite.data.camera import CameraConfig, crop_camera
 from elite.data.collate import collate
 from elite.data.cut_mix import CutMixConfig, paste_instances
@@ -23,7 +23,7 @@ from elite.types import Scan
 __all__ = ["EpochSampler", "TrainingScans", "training_loader", "validation_loader"]
 
 Key = tuple[int, int]  # epoch, index
-CAMERA, CUT_MIX = 1, 2  # random streams beside the one of the points
+CAMERA, CUT_MIX, SECTOR = 1, 2, 3  # random streams beside the one of the points
 
 
 class EpochSampler(Sampler[Key]):
@@ -82,6 +82,7 @@ class TrainingScans(Dataset[Scan]):
         scan = self.scans.read(key[1], images=self.camera is not None)
         if self.camera is not None and scan.image is not None:
             scan = crop_camera(scan, self.camera, self._stream(key, CAMERA))
+        scan = random_sector(scan, self.config.sector, self._stream(key, SECTOR))
         scan = self._mix(scan, self._stream(key, CUT_MIX))
         return augment(scan, self.config, self._stream(key))
 

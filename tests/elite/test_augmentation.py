@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from elite.data import AugmentationConfig, augment
+from elite.data.augmentation import random_sector
 from elite.types import Scan
 from elite_ops import voxelize
 
@@ -119,7 +120,7 @@ def test_tiny_scans(size: int) -> None:
 def test_a_sector_keeps_one_wedge_of_the_scan(scan: Scan) -> None:
     kept = []
     for seed in range(50):
-        result = changed(scan, seed, sector=90)
+        result = random_sector(scan, 90, np.random.default_rng(seed))
         assert result.labels is not None
         np.testing.assert_array_equal(result.points, scan.points[result.labels])
         azimuth = np.rad2deg(np.arctan2(scan.points[:, 1], scan.points[:, 0]))
