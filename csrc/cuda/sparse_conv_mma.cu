@@ -119,23 +119,22 @@ cudaError_t launch(Arguments<typename C::T> args, cudaStream_t stream) {
 }
 
 template <typename T, int kSlabs>
-cudaError_t launch_for_chunk(const Arguments<T>& args, cudaStream_t stream) {
-  const int64_t row_bytes = args.shape.c_in * sizeof(T);
-  if (row_bytes % 128 == 0) return launch<Config<T, kSlabs, 128>>(args, stream);
-  if (row_bytes % 64 == 0) return launch<Config<T, kSlabs, 64>>(args, stream);
-  return launch<Config<T, kSlabs, 32>>(args, stream);
+cudaError_t launch_tiles(const Arguments<T>& args, cudaStream_t stream) {
+  return launch_for_chunk<T>(args.shape, [&](auto chunk_bytes) {
+    return launch<Config<T, kSlabs, decltype(chunk_bytes)::value>>(args, stream);
+  });
 }
 
 }  // namespace
 
 template <typename T>
 cudaError_t forward_tiles_64(const Arguments<T>& args, cudaStream_t stream) {
-  return launch_for_chunk<T, 4>(args, stream);
+  return launch_tiles<T, 4>(args, stream);
 }
 
 template <typename T>
 cudaError_t forward_tiles_128(const Arguments<T>& args, cudaStream_t stream) {
-  return launch_for_chunk<T, 8>(args, stream);
+  return launch_tiles<T, 8>(args, stream);
 }
 
 #define INSTANTIATE(T)                                                         \

@@ -126,11 +126,10 @@ cudaError_t launch(Arguments<typename C::T> args, cudaStream_t stream) {
 }
 
 template <typename T, int kWidth>
-cudaError_t launch_for_chunk(const Arguments<T>& args, cudaStream_t stream) {
-  const int64_t row_bytes = args.shape.c_in * sizeof(T);
-  if (row_bytes % 128 == 0) return launch<Config<T, kWidth, 128>>(args, stream);
-  if (row_bytes % 64 == 0) return launch<Config<T, kWidth, 64>>(args, stream);
-  return launch<Config<T, kWidth, 32>>(args, stream);
+cudaError_t launch_width(const Arguments<T>& args, cudaStream_t stream) {
+  return launch_for_chunk<T>(args.shape, [&](auto chunk_bytes) {
+    return launch<Config<T, kWidth, decltype(chunk_bytes)::value>>(args, stream);
+  });
 }
 
 }  // namespace
@@ -138,8 +137,8 @@ cudaError_t launch_for_chunk(const Arguments<T>& args, cudaStream_t stream) {
 template <typename T>
 cudaError_t forward_resident(const Arguments<T>& args, cudaStream_t stream) {
   if (args.shape.num_offsets > kOffsets) return cudaErrorInvalidValue;
-  if (args.shape.c_out <= 16) return launch_for_chunk<T, 16>(args, stream);
-  return launch_for_chunk<T, 32>(args, stream);
+  if (args.shape.c_out <= 16) return launch_width<T, 16>(args, stream);
+  return launch_width<T, 32>(args, stream);
 }
 
 template cudaError_t forward_resident<__half>(const Arguments<__half>&, cudaStream_t);

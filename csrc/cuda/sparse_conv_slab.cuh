@@ -1,6 +1,8 @@
 // What the tensor-core kernels do with a slab: the 16 output rows of one warp.
 #pragma once
 
+#include <type_traits>
+
 #include "mma.cuh"
 #include "sparse_conv_rows.cuh"
 #include "sparse_conv_tile.cuh"
@@ -21,6 +23,16 @@ struct Arguments {
   T* out;
   int32_t* error_flag;
 };
+
+// Calls `launch` with the largest part of a row of features, in bytes, that a kernel is compiled
+// for and that divides the row.
+template <typename T, typename Launch>
+cudaError_t launch_for_chunk(const SparseConvShape& shape, const Launch& launch) {
+  const int64_t row_bytes = shape.c_in * sizeof(T);
+  if (row_bytes % 128 == 0) return launch(std::integral_constant<int, 128>{});
+  if (row_bytes % 64 == 0) return launch(std::integral_constant<int, 64>{});
+  return launch(std::integral_constant<int, 32>{});
+}
 
 // One step of a pipeline: a chunk of input channels under one of the batch's offsets.
 struct Step {
