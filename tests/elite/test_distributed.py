@@ -1,13 +1,11 @@
 """Two processes train as one process with the joint batch would."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import write_scan
+from joint_step import ONE_STEP, run_two_processes
 from safetensors.torch import load_file
 
 from elite.config import load_config
@@ -19,22 +17,7 @@ from elite.engine.train_config import TrainConfig
 from elite.losses import SegmentationTerms
 from elite.types import Batch
 
-# One step whose change of the weights is the gradient itself.
-ONE_STEP = [
-    "optimizer.lr=1.0",
-    "optimizer.warmup_epochs=0",
-    "optimizer.momentum=0.0",
-    "optimizer.nesterov=false",
-    "optimizer.weight_decay=0",
-    "optimizer.clip_norm=1e9",
-    "optimizer.epochs=1",
-    "student.channels=8",
-    "student.head_channels=8",
-    "student.scales=[1, 2, 4]",
-    "data.num_workers=0",
-    "data.val_split='08'",
-    "log_every=1",
-]
+CHANGES = [*ONE_STEP, "student.scales=[1, 2, 4]", "data.val_split='08'", "log_every=1"]
 
 
 class JointTask(SupervisedTask):
@@ -68,28 +51,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shares = [torch.arange(9), torch.arange(9, 12)]
     weight = torch.randn(12, 5, generator=generator)
     torch.save({"x": x, "shares": shares, "weight": weight}, folder / "rows.pt")
-    program = Path(__file__).parent / "two_processes.py"
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
     command = ["train", "--data", str(folder / "data"), "--output", str(folder / "two")]
-    done = subprocess.run(
-        [
-            *torchrun,
-            str(program),
-            "batch_norm",
-            str(folder),
-            "+",
-            "elite",
-            *command,
-            *ONE_STEP,
-            "data.batch_size=2",
-        ],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "CUDA_VISIBLE_DEVICES": ""},
-        check=False,
+    run_two_processes(
+        ["batch_norm", str(folder), "+", "elite", *command, *CHANGES, "data.batch_size=2"]
     )
-    assert done.returncode == 0, done.stderr[:3000]
     return folder
 
 
@@ -109,7 +74,7 @@ def test_batch_norm_over_processes_is_that_of_the_joint_batch(folder: Path) -> N
 
 
 def test_two_processes_give_the_gradients_of_the_joint_batch(folder: Path) -> None:
-    changes = [f"data.roots=[{folder / 'data'}]", *ONE_STEP, "data.batch_size=4"]
+    changes = [f"data.roots=[{folder / 'data'}]", *CHANGES, "data.batch_size=4"]
     config = load_config(TrainConfig, "student", changes)
     result = train(config, folder / "one", recipe=Joint(config))
     assert result.steps == 1

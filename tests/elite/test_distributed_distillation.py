@@ -1,13 +1,11 @@
 """Two processes distil as one process with the joint batch would, whatever is switched off."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import write_scan
+from joint_step import ONE_STEP, run_two_processes
 from small_distillation import write_images
 
 from elite.config import load_config
@@ -24,24 +22,14 @@ from elite.engine.train import train
 from elite.types import Batch, CameraBatch, StageOutput, StudentOutput
 from elite_ops import build_segments
 
-# One step whose change of the weights is the gradient itself.
-ONE_STEP = [
-    "optimizer.lr=1.0",
-    "optimizer.warmup_epochs=0",
-    "optimizer.momentum=0.0",
-    "optimizer.nesterov=false",
-    "optimizer.weight_decay=0",
-    "optimizer.clip_norm=1e9",
-    "optimizer.epochs=1",
-    "student.channels=8",
-    "student.head_channels=8",
+CHANGES = [
+    *ONE_STEP,
     "distill.voxel_hidden=8",
     "distill.pixel_hidden=8",
     "teacher.backbone=sam_test",
     "teacher.random_weights=true",
     "camera.height=64",
     "camera.width=256",
-    "data.num_workers=0",
     "data.val_split=null",
 ]
 CASES = {
@@ -108,7 +96,7 @@ def half_of_stage(stage: StageOutput, mine: torch.Tensor) -> StageOutput:
 
 
 def changes(folder: Path, case: str) -> list[str]:
-    return [*ONE_STEP, *CASES[case], f"data.roots=[{data_of(folder, case)}]"]
+    return [*CHANGES, *CASES[case], f"data.roots=[{data_of(folder, case)}]"]
 
 
 def data_of(folder: Path, case: str) -> Path:
@@ -125,20 +113,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for frame in range(4):
             write_scan(folder / name, "00", frame, num_points=300 + 100 * frame)
         write_images(folder / name, shown)
-    program = Path(__file__).parent / "two_processes.py"
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", str(program)]
+    programs: list[str] = []
     for case in CASES:
         command = ["distill", "--output", str(folder / case), "data.batch_size=2"]
-        torchrun += ["elite", *command, *changes(folder, case), "+"]
-    done = subprocess.run(
-        torchrun,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2]), "CUDA_VISIBLE_DEVICES": ""},
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[:3000]
+        programs += ["elite", *command, *changes(folder, case), "+"]
+    run_two_processes(programs)
     return folder
 
 
