@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
 BIN = $(VENV)/bin
+# Bytecode is compiled when a module is first imported: most modules that are installed never are.
+INSTALL = $(BIN)/python -m pip install --quiet --no-compile
 EXTRAS ?= test,segment
 
 GPU_CHECKS = gpu-test gpu-memcheck gpu-racecheck gpu-synccheck gpu-initcheck
@@ -23,14 +25,14 @@ help:
 
 $(VENV)/.torch:
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet "$(TORCH)" numpy
+	$(INSTALL) --upgrade pip
+	$(INSTALL) "$(TORCH)" numpy
 	touch $@
 
 # Every source is listed, so that a second call builds nothing when nothing changed.
 SOURCES = setup.py pyproject.toml $(wildcard csrc/*/*)
 $(VENV)/.built: $(VENV)/.torch $(SOURCES)
-	$(BIN)/python -m pip install --quiet -e ".[$(EXTRAS)]"
+	$(INSTALL) -e ".[$(EXTRAS)]"
 	touch $@
 
 setup build: $(VENV)/.built
@@ -48,7 +50,7 @@ FORMATTED = $(wildcard csrc/*/* benchmarks/*.cpp tests/csrc/*.cpp tests/csrc/*.c
   $(addprefix tests/csrc/emulation/,*.h emulator/* cub/device/*))
 
 $(VENV)/.linters: $(VENV)/.built pyproject.toml
-	$(BIN)/python -m pip install --quiet --group dev
+	$(INSTALL) --group dev
 	touch $@
 
 lint: $(VENV)/.linters

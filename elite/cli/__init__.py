@@ -15,7 +15,7 @@ from elite.cli.predict import predict
 from elite.cli.pseudolabel import pseudolabel
 from elite.cli.simulate import simulate
 from elite.cli.submit import submit
-from elite.cli.threads import wait_asleep
+from elite.cli.threads import wait_briefly
 from elite.cli.train import train
 
 __all__ = ["app", "main"]
@@ -42,6 +42,6 @@ app.command()(submit)
 
 def main() -> None:
     """The entry point of the `elite` command."""
-    wait_asleep()
+    wait_briefly()
     keep_freed_memory()
     app()
