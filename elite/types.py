@@ -59,18 +59,18 @@ class CameraBatch:
     """The cropped images of a batch, and the points that they show.
 
     Attributes:
-        images: RGB, 0..255, padded with 0; a scan without an image has zeros and no points here.
+        images: RGB, 0..255, padded with 0; of the scans that have one, in their order.
         pixel: (row, col) in the crop.
         point_index: row of `Batch.points` of each such point.
         image_index: which image shows it.
         pseudo_labels: learning ids of the images' pixels; 0 is unlabelled.
     """
 
-    images: torch.Tensor  # [B, 3, H, W] uint8
+    images: torch.Tensor  # [I, 3, H, W] uint8
     pixel: torch.Tensor  # [P, 2] int32
     point_index: torch.Tensor  # [P] int64
     image_index: torch.Tensor  # [P] int64
-    pseudo_labels: torch.Tensor | None = None  # [B, H, W] int64
+    pseudo_labels: torch.Tensor | None = None  # [I, H, W] int64
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -59,7 +59,8 @@ def crop_camera(scan: Scan, config: CameraConfig, rng: np.random.Generator) -> S
 
     The crop is the bottom of the image at a random left edge, in jittered colours, mirrored or not.
     An image smaller than the crop is padded with 0, at the right and below. The crop has no
-    `projection`: `pixel` takes its place.
+    `projection`: `pixel` takes its place. Where none of the scan's points is in the crop, the scan
+    is returned without an image: the student has nothing to learn from it.
     """
     if scan.pixel is None:
         scan = project_scan(scan)
@@ -70,13 +71,17 @@ def crop_camera(scan: Scan, config: CameraConfig, rng: np.random.Generator) -> S
     left = int(rng.integers(0, max(columns - config.width, 0) + 1))
     window = np.s_[top : top + config.height, left : left + config.width]
     mirrored = bool(rng.random() < config.flip)
-    image = _jitter(scan.image[window], config.colour_jitter, rng)
+    image = scan.image[window]
+    pixel = _shift(scan.pixel, (top, left), (image.shape[0], image.shape[1]), mirrored)
+    if not (pixel >= 0).any():
+        return replace(scan, image=None, pseudo_labels=None, pixel=None, projection=None)
+    image = _jitter(image, config.colour_jitter, rng)
     labels = None if scan.pseudo_labels is None else scan.pseudo_labels[window]
     return replace(
         scan,
         image=_pad(_mirror(image, mirrored), config),
         pseudo_labels=None if labels is None else _pad(_mirror(labels, mirrored), config),
-        pixel=_shift(scan.pixel, (top, left), (image.shape[0], image.shape[1]), mirrored),
+        pixel=pixel,
         projection=None,
     )
 

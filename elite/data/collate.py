@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -41,41 +42,31 @@ def _collate_cameras(scans: Sequence[Scan]) -> CameraBatch | None:
     seen = [i for i, scan in enumerate(scans) if scan.image is not None and scan.pixel is not None]
     if not seen:
         return None
-    sizes = {scans[i].image.shape for i in seen}  # type: ignore[union-attr]
+    images = [cast("NDArray[np.uint8]", scans[i].image) for i in seen]
+    sizes = {image.shape for image in images}
     if len(sizes) > 1:
         raise ValueError(f"collate: the images of `scans` must be of one size, got {sorted(sizes)}")
-    (size,) = sizes
-    images = np.zeros((len(scans), *size), np.uint8)
-    for i in seen:
-        images[i] = scans[i].image
+    pixels = [cast("NDArray[np.int32]", scans[i].pixel) for i in seen]
     starts = np.cumsum([0] + [len(scan.points) for scan in scans])
-    rows = {i: _rows_with_pixel(scans[i]) for i in seen}
+    rows = [np.flatnonzero(pixel[:, 0] >= 0) for pixel in pixels]
     return CameraBatch(
-        images=torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(),
-        pixel=_joined([scans[i].pixel[rows[i]] for i in seen]),  # type: ignore[index]
-        point_index=_joined([rows[i] + starts[i] for i in seen]),
-        image_index=_joined([np.full(len(rows[i]), i) for i in seen]),
-        pseudo_labels=_collate_pseudo_labels(scans, seen, size[:2]),
+        images=torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous(),
+        pixel=_joined([pixel[row] for pixel, row in zip(pixels, rows, strict=True)]),
+        point_index=_joined([row + starts[i] for i, row in zip(seen, rows, strict=True)]),
+        image_index=_joined([np.full(len(row), image) for image, row in enumerate(rows)]),
+        pseudo_labels=_collate_pseudo_labels([scans[i].pseudo_labels for i in seen]),
     )
 
 
 def _collate_pseudo_labels(
-    scans: Sequence[Scan], seen: Sequence[int], size: tuple[int, ...]
+    labels: Sequence[NDArray[np.int64] | None],  # of every image
 ) -> torch.Tensor | None:
-    labelled = [i for i in seen if scans[i].pseudo_labels is not None]
+    labelled = [image for image in labels if image is not None]
     if not labelled:
         return None
-    if len(labelled) != len(seen):
-        raise ValueError(f"collate: {len(labelled)} of {len(seen)} images have pseudo-labels")
-    labels = np.zeros((len(scans), *size), np.int64)
-    for i in labelled:
-        labels[i] = scans[i].pseudo_labels  # type: ignore[assignment]
-    return torch.from_numpy(labels)
-
-
-def _rows_with_pixel(scan: Scan) -> NDArray[np.int64]:
-    assert scan.pixel is not None
-    return np.flatnonzero(scan.pixel[:, 0] >= 0)
+    if len(labelled) != len(labels):
+        raise ValueError(f"collate: {len(labelled)} of {len(labels)} images have pseudo-labels")
+    return torch.from_numpy(np.stack(labelled).astype(np.int64))
 
 
 def _joined(arrays: Sequence[NDArray[np.generic]]) -> torch.Tensor:

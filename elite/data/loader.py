@@ -80,9 +80,9 @@ class TrainingScans(Dataset[Scan]):
 
     def __getitem__(self, key: Key) -> Scan:
         scan = self.scans.read(key[1], images=self.camera is not None)
+        scan = random_sector(scan, self.config.sector, self._stream(key, SECTOR))
         if self.camera is not None and scan.image is not None:
             scan = crop_camera(scan, self.camera, self._stream(key, CAMERA))
-        scan = random_sector(scan, self.config.sector, self._stream(key, SECTOR))
         scan = self._mix(scan, self._stream(key, CUT_MIX))
         return augment(scan, self.config, self._stream(key))
 
