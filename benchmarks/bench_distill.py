@@ -7,12 +7,10 @@ what is there before it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 import torch
 from bench_patch_to_point import CAMERA, IMAGE_SIZE, PATCHES
+from step_cost import peak_mb
 from torch.testing import assert_close
 from workloads import POINT_CLOUD_RANGE, SCALES, SPATIAL_SHAPE, scan
 
@@ -20,8 +18,6 @@ from elite.distill import DistillConfig, Distiller
 from elite.types import Batch, CameraBatch, StageOutput, StudentOutput
 from elite_ops import build_segments, project_points, voxelize
 from tests.elite.plain_distill import plain_distillation
-
-STATUS = Path("/proc/self/status")
 
 
 def workload(device: torch.device, dense: bool) -> tuple[Batch, StudentOutput, list[torch.Tensor]]:
@@ -56,25 +52,6 @@ def workload(device: torch.device, dense: bool) -> tuple[Batch, StudentOutput, l
     output = StudentOutput(torch.zeros(0), voxels[0].inverse >= 0, stages)
     maps = [torch.randn(1, *PATCHES, device=device, requires_grad=True) for _ in range(4)]
     return batch, output, maps
-
-
-def peak_mb(step: Callable[[], object], device: torch.device) -> int | None:
-    """Memory that `step` needs at its height; None where the system doesn't tell."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        step()
-        return (torch.cuda.max_memory_allocated() - before) >> 20
-    if not STATUS.exists():
-        return None
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
-    before = _status_kb("VmRSS")
-    step()
-    return (_status_kb("VmHWM") - before) >> 10
-
-
-def _status_kb(name: str) -> int:
-    return int(next(line for line in STATUS.open() if line.startswith(name)).split()[1])
 
 
 @pytest.mark.benchmark(group="distillation, forward and backward")

@@ -3,9 +3,6 @@
 Forward and backward pass, clipping, the optimizer, the ranks; reading the frame is not part of it.
 `plain` is the same step from the formulas: attention with all its logits in memory, teacher maps
 resized to the image, every pixel's hidden features kept, the student by torch.unique and gathers.
-`peak_mb` is what a step needs at its height, beyond what is there before it; `cpu_seconds` is the
-time that all cores together spend on it, the first time. Memory that one variant freed serves the
-next, so peaks on the CPU are to be taken one variant a process (`-k`).
 """
 
 from __future__ import annotations
@@ -13,13 +10,12 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 from tempfile import mkdtemp
-from time import process_time
 from typing import Any
 
 import pytest
 import torch
-from bench_distill import peak_mb
 from bench_teacher import plain_attention
+from step_cost import measure_step
 from torch.testing import assert_close
 from workloads import DATA, POINT_CLOUD_RANGE, SCALES
 
@@ -135,14 +131,9 @@ def bench_distillation_step(
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    busy = process_time()
-    peak = peak_mb(step, device)  # which also warms up
-    busy = process_time() - busy
     benchmark.extra_info.update(workload=name, points=len(batch.points))
     benchmark.extra_info.update(projected_points=len(batch.camera.pixel))
-    benchmark.extra_info.update(peak_mb=peak, cpu_seconds=round(busy, 1))
-    benchmark.extra_info.update(threads=torch.get_num_threads(), torch=str(torch.__version__))
-    benchmark.pedantic(step, rounds=10 if device.type == "cuda" else 1)
+    measure_step(benchmark, step, device)
 
 
 def test_the_plain_step_has_the_same_loss(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,19 +1,16 @@
 """One image of 320 x 1024 through ViT-B with AdaLoRA and the decoders, forward and backward.
 
 `plain` computes attention as Segment Anything's code does, with all logits in memory; everything
-else is the same. `peak_mb` is what a step needs at its height, beyond what is there before it;
-`cpu_seconds` is the time that all cores together spend on it, the first time. Memory that one
-variant freed serves the next, so peaks on the CPU are to be taken one variant a process (`-k`).
+else is the same.
 """
 
 from __future__ import annotations
 
-from time import process_time
 from typing import Any
 
 import pytest
 import torch
-from bench_distill import peak_mb
+from step_cost import measure_step
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -77,12 +74,7 @@ def bench_teacher_step(
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    busy = process_time()
-    peak = peak_mb(step, device)  # which also warms up
-    busy = process_time() - busy
-    benchmark.extra_info.update(peak_mb=peak, cpu_seconds=round(busy, 1))
-    benchmark.extra_info.update(threads=torch.get_num_threads(), torch=str(torch.__version__))
-    benchmark.pedantic(step, rounds=10 if device.type == "cuda" else 1)
+    measure_step(benchmark, step, device)
 
 
 @torch.no_grad()

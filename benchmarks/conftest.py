@@ -14,8 +14,7 @@ from workloads import limit_points
 
 from elite_ops import build_info
 
-ROUNDS, FEW_ROUNDS = 10, 3  # the second for calls of more than SLOW seconds
-SLOW = 0.5
+ROUNDS = {0.5: 10, 5.0: 3}  # of calls that take up to so many seconds; longer ones are timed once
 DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])
 
 
@@ -57,7 +56,8 @@ def timed(benchmark: Any, device: torch.device) -> Callable[..., Any]:
         once()  # in which some choose their kernels
         begin = time.perf_counter()
         once()
-        rounds = ROUNDS if time.perf_counter() - begin < SLOW else FEW_ROUNDS
+        seconds = time.perf_counter() - begin
+        rounds = next((n for limit, n in ROUNDS.items() if seconds <= limit), 1)
         out = benchmark.pedantic(once, rounds=rounds, iterations=1)
         name = torch.cuda.get_device_name() if device.type == "cuda" else "cpu"
         benchmark.extra_info.update(info, device=name, threads=torch.get_num_threads())

@@ -71,7 +71,9 @@ def demo(
         if problems:
             raise EliteError(f"the simulated data is broken: {problems[0]}", f"Delete {folder}.")
     with clock.part("train", "the student is trained"):
-        steps, weights = _train(folder / "run", config)
+        # Without validation: what follows is one, and each takes as long as dozens of steps.
+        alone = replace(config, data=replace(config.data, val_split=None))
+        steps, weights = _train(folder / "run", alone)
     student, _ = load_student(weights)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     with clock.part("evaluate", "it is evaluated on streets that it has not seen"):

@@ -39,11 +39,11 @@ def test_the_demo_leaves_weights_scores_and_pictures_and_goes_on(tmp_path: Path)
     assert all(Image.open(picture).width > 1000 for picture in summary["pictures"])
     assert "| road |" in (folder / "summary.md").read_text()
 
-    trained = (folder / "run" / "best.safetensors").read_bytes()
+    trained = (folder / "run" / "last.safetensors").read_bytes()
     second = CliRunner().invoke(app, command)
     assert second.exit_code == 0, second.stderr
     assert json.loads(second.stdout)["evaluation"] == summary["evaluation"]
-    assert (folder / "run" / "best.safetensors").read_bytes() == trained
+    assert (folder / "run" / "last.safetensors").read_bytes() == trained
 
     other = CliRunner().invoke(app, [*command, "--set", "optimizer.lr=0.5"])
     assert other.exit_code == 1
