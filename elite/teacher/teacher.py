@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -124,22 +124,6 @@ class Teacher(nn.Module):
             )
         self._cache = FeatureCache(folder, self.backbone, max_bytes)
         return self._cache
-
-    def trainable_state_dict(self) -> dict[str, Tensor]:
-        """The part of `state_dict` that training changes: all but the frozen encoder."""
-        frozen = {name for name, p in self.named_parameters() if not p.requires_grad}
-        return {name: value for name, value in self.state_dict().items() if name not in frozen}
-
-    def load_trainable_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Restores what `trainable_state_dict` gave, over the same frozen encoder.
-
-        Raises:
-            KeyError: with the names that are missing or unexpected.
-        """
-        wanted = self.trainable_state_dict().keys()
-        if wanted != state.keys():
-            raise KeyError(f"teacher: `state` does not fit: {sorted(wanted ^ state.keys())}")
-        self.load_state_dict(self.state_dict() | dict(state))
 
     def _encode(self, images: Tensor) -> list[Tensor]:
         """Normalizes, pads to whole tokens with the mean colour, and runs the encoder."""
