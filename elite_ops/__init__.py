@@ -7,6 +7,7 @@ from elite_ops.ops.confusion_matrix import confusion_matrix
 from elite_ops.ops.distillation_loss import distillation_loss
 from elite_ops.ops.group_rows import group_rows
 from elite_ops.ops.kernel_map import build_kernel_map
+from elite_ops.ops.linear_fused import linear_fused
 from elite_ops.ops.lovasz_softmax import lovasz_softmax
 from elite_ops.ops.majority_vote import majority_vote
 from elite_ops.ops.nms import nms
@@ -36,6 +37,7 @@ __all__ = [
     "confusion_matrix",
     "distillation_loss",
     "group_rows",
+    "linear_fused",
     "lovasz_softmax",
     "majority_vote",
     "nms",

@@ -11,6 +11,8 @@
 
 #ifdef ELITE_WITH_CUDA
 #include <ATen/Context.h>
+#include <ATen/ops/addmm.h>
+#include <ATen/ops/mm.h>
 
 #include "cuda.h"
 #include "cuda/sparse_conv.h"
@@ -87,6 +89,22 @@ void check_fused(const char* op, const at::Tensor& features, const at::Tensor& w
   }
 }
 
+// Other features on the output's voxels and their linear map: both or neither.
+void check_shortcut(const char* op, const std::optional<at::Tensor>& shortcut,
+                    const std::optional<at::Tensor>& shortcut_weight, const at::Tensor& features,
+                    const at::Tensor& weight, const at::Tensor& neighbors) {
+  TORCH_CHECK_VALUE(shortcut.has_value() == shortcut_weight.has_value(), op,
+                    ": `shortcut` and its weight must be given together");
+  if (!shortcut) return;
+  check_dim(op, "shortcut", *shortcut, 2);
+  check_like_features(op, "shortcut", *shortcut, features);
+  check_size(op, "shortcut", *shortcut, 0, neighbors.size(1));
+  check_dim(op, "shortcut weight", *shortcut_weight, 2);
+  check_like_features(op, "shortcut weight", *shortcut_weight, features);
+  check_size(op, "shortcut weight", *shortcut_weight, 0, shortcut->size(1));
+  check_size(op, "shortcut weight", *shortcut_weight, 1, weight.size(2));
+}
+
 // The table with its columns in another order: both or neither.
 void check_groups(const char* op, const std::optional<at::Tensor>& order,
                   const std::optional<at::Tensor>& grouped, const at::Tensor& neighbors,
@@ -122,24 +140,33 @@ at::ScalarType compute_type(const at::Tensor& features) {
 
 at::Tensor forward_cpu(const char* op, const at::Tensor& features, const at::Tensor& weight,
                        const std::optional<at::Tensor>& bias, const at::Tensor& neighbors,
-                       const std::optional<at::Tensor>& residual, double negative_slope) {
+                       const std::optional<at::Tensor>& residual = std::nullopt,
+                       const std::optional<at::Tensor>& shortcut = std::nullopt,
+                       const std::optional<at::Tensor>& shortcut_weight = std::nullopt,
+                       double negative_slope = 1.0) {
   const auto type = compute_type(features);
   const auto f = features.to(type).contiguous(), w = weight.to(type).contiguous();
   const auto b = bias ? bias->to(type).contiguous() : at::Tensor();
   const auto r = residual ? residual->to(type).contiguous() : at::Tensor();
+  const auto s = shortcut ? shortcut->to(type).contiguous() : at::Tensor();
+  const auto s_weight = shortcut ? shortcut_weight->to(type).contiguous() : at::Tensor();
   const auto n = neighbors.contiguous();
   const auto shape = shape_of(features, neighbors, weight.size(2));
   auto out = at::empty({shape.num_out, shape.c_out}, f.options());
   AT_DISPATCH_FLOATING_TYPES(type, "sparse_conv", [&] {
+    cpu::SparseConvShortcut<scalar_t> product{};
+    if (shortcut) {
+      product = {s.const_data_ptr<scalar_t>(), s_weight.const_data_ptr<scalar_t>(), s.size(1)};
+    }
     SparseConvEpilogue<scalar_t> epilogue;
     if (bias) epilogue.bias = b.const_data_ptr<scalar_t>();
     if (residual) epilogue.residual = r.const_data_ptr<scalar_t>();
     epilogue.negative_slope = static_cast<scalar_t>(negative_slope);
-    check_in_range(
-        op,
-        cpu::sparse_conv(shape, f.const_data_ptr<scalar_t>(), w.const_data_ptr<scalar_t>(),
-                         n.const_data_ptr<int32_t>(), epilogue, out.mutable_data_ptr<scalar_t>()),
-        features);
+    check_in_range(op,
+                   cpu::sparse_conv(shape, f.const_data_ptr<scalar_t>(),
+                                    w.const_data_ptr<scalar_t>(), n.const_data_ptr<int32_t>(),
+                                    product, epilogue, out.mutable_data_ptr<scalar_t>()),
+                   features);
   });
   return out.to(features.scalar_type());
 }
@@ -154,18 +181,22 @@ at::Tensor sparse_conv_cpu(const at::Tensor& features, const at::Tensor& weight,
   check_transposed(op, transposed, neighbors, features);
   check_groups(op, order, grouped, neighbors, features);
   if (bias) check_bias(op, *bias, features, weight);
-  return forward_cpu(op, features, weight, bias, neighbors, std::nullopt, 1.0);
+  return forward_cpu(op, features, weight, bias, neighbors);
 }
 
 at::Tensor sparse_conv_fused_cpu(const at::Tensor& features, const at::Tensor& weight,
                                  const at::Tensor& bias, const at::Tensor& neighbors,
                                  const std::optional<at::Tensor>& residual, double negative_slope,
                                  const std::optional<at::Tensor>& order,
-                                 const std::optional<at::Tensor>& grouped, int64_t /*variant*/) {
+                                 const std::optional<at::Tensor>& grouped, int64_t /*variant*/,
+                                 const std::optional<at::Tensor>& shortcut,
+                                 const std::optional<at::Tensor>& shortcut_weight) {
   constexpr auto op = "sparse_conv_fused";
   check_fused(op, features, weight, bias, neighbors, residual);
   check_groups(op, order, grouped, neighbors, features);
-  return forward_cpu(op, features, weight, bias, neighbors, residual, negative_slope);
+  check_shortcut(op, shortcut, shortcut_weight, features, weight, neighbors);
+  return forward_cpu(op, features, weight, bias, neighbors, residual, shortcut, shortcut_weight,
+                     negative_slope);
 }
 
 at::Tensor sparse_conv_backward_weight_cpu(const at::Tensor& features, const at::Tensor& grad_out,
@@ -239,13 +270,22 @@ at::Tensor sparse_conv_fused_cuda(const at::Tensor& features, const at::Tensor& 
                                   const at::Tensor& bias, const at::Tensor& neighbors,
                                   const std::optional<at::Tensor>& residual, double negative_slope,
                                   const std::optional<at::Tensor>& order,
-                                  const std::optional<at::Tensor>& grouped, int64_t variant) {
+                                  const std::optional<at::Tensor>& grouped, int64_t variant,
+                                  const std::optional<at::Tensor>& shortcut,
+                                  const std::optional<at::Tensor>& shortcut_weight) {
   constexpr auto op = "sparse_conv_fused";
   check_fused(op, features, weight, bias, neighbors, residual);
   check_groups(op, order, grouped, neighbors, features);
   TORCH_CHECK_VALUE(variant >= 0 && variant <= 4, op, ": `variant` must be between 0 and 4, got ",
                     variant);
-  return forward_cuda(features, weight, bias, neighbors, residual, negative_slope, order, grouped,
+  check_shortcut(op, shortcut, shortcut_weight, features, weight, neighbors);
+  std::optional<at::Tensor> added = residual;
+  if (shortcut) {
+    const c10::cuda::CUDAGuard guard(features.device());
+    added = residual ? at::addmm(*residual, *shortcut, *shortcut_weight)
+                     : at::mm(*shortcut, *shortcut_weight);
+  }
+  return forward_cuda(features, weight, bias, neighbors, added, negative_slope, order, grouped,
                       static_cast<cuda::SparseConvVariant>(variant));
 }
 
@@ -287,7 +327,7 @@ TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
   m.def(
       "sparse_conv_fused(Tensor features, Tensor weight, Tensor bias, Tensor neighbors, "
       "Tensor? residual, float negative_slope, Tensor? order=None, Tensor? grouped=None, "
-      "int variant=0) -> Tensor");
+      "int variant=0, Tensor? shortcut=None, Tensor? shortcut_weight=None) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
   m.impl("sparse_conv", &sparse_conv_cpu);

@@ -17,7 +17,7 @@ class AlignedBuffer {
       : data_(static_cast<T*>(
             ::operator new(static_cast<size_t>(size) * sizeof(T), std::align_val_t(kAlignment)))) {}
 
-  T* data() { return data_.get(); }
+  T* data() const { return data_.get(); }
   T& operator[](int64_t i) { return data_.get()[i]; }
 
  private:

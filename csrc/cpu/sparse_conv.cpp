@@ -6,9 +6,11 @@
 #include <atomic>
 
 #include "aligned_buffer.h"
-#include "micro_gemm.h"
+#include "collect_pairs.h"
+#include "packed_weight.h"
 #include "parallel.h"
-#include "sparse_conv_pairs.h"
+#include "prefetch.h"
+#include "row_epilogue.h"
 
 namespace elite_ops::cpu {
 namespace {
@@ -17,75 +19,53 @@ namespace {
 constexpr int64_t kTileElements = 64 * 1024;
 constexpr int64_t kMinTileRows = 96;
 
-int64_t panels_of(int64_t columns) { return (columns + kPanelWidth - 1) / kPanelWidth; }
-
-// [K, c_in, c_out] -> [K, panels, c_in, kPanelWidth], the last panel filled up with zeros.
-template <typename T>
-AlignedBuffer<T> pack_weight(const SparseConvShape& shape, const T* weight) {
-  const int64_t panels = panels_of(shape.c_out);
-  AlignedBuffer<T> packed(shape.num_offsets * panels * shape.c_in * kPanelWidth);
-  parallel_for(0, shape.num_offsets, 1, [&](int64_t begin, int64_t end) {
-    T* to = packed.data() + begin * panels * shape.c_in * kPanelWidth;
-    for (int64_t k = begin; k < end; ++k) {
-      for (int64_t p = 0; p < panels; ++p) {
-        const int64_t width = std::min<int64_t>(kPanelWidth, shape.c_out - p * kPanelWidth);
-        for (int64_t c = 0; c < shape.c_in; ++c, to += kPanelWidth) {
-          const T* from = weight + (k * shape.c_in + c) * shape.c_out + p * kPanelWidth;
-          std::fill(std::copy_n(from, width, to), to + kPanelWidth, T(0));
-        }
-      }
-    }
-  });
-  return packed;
-}
-
 // One thread's working memory and its way through a tile.
 template <typename T>
 class TileWorker {
  public:
   TileWorker(const SparseConvShape& shape, const T* features, const int32_t* neighbors,
-             const T* packed_weight, int64_t tile_rows)
+             const PackedWeight<T>& weight, const SparseConvShortcut<T>& shortcut,
+             const PackedWeight<T>& shortcut_weight, int64_t tile_rows)
       : shape_(shape),
         features_(features),
         neighbors_(neighbors),
-        packed_weight_(packed_weight),
-        panels_(panels_of(shape.c_out)),
+        weight_(weight),
+        shortcut_(shortcut),
+        shortcut_weight_(shortcut_weight),
+        row_stride_(weight.row_stride()),
         spare_row_(tile_rows),
-        sums_((tile_rows + 1) * panels_ * kPanelWidth),
-        rows_in_(tile_rows + kMicroRows),
-        rows_out_(tile_rows + kMicroRows) {}
+        sums_((tile_rows + 1) * row_stride_),
+        rows_in_(tile_rows + kPairSlack),
+        rows_out_(tile_rows + kPairSlack) {}
 
   bool in_range() const { return in_range_; }
 
   void run(int64_t first, int64_t last, const SparseConvEpilogue<T>& epilogue, T* out) {
     start(first, last, epilogue);
+    if (shortcut_.features) add_shortcut(first, last);
     for (int64_t k = 0; k < shape_.num_offsets; ++k) add_offset(k, first, last);
     write(first, last, epilogue.negative_slope, out);
   }
 
  private:
-  int64_t row_stride() const { return panels_ * kPanelWidth; }
+  T* sum(int64_t row) { return sums_.data() + row * row_stride_; }
 
   void add_offset(int64_t k, int64_t first, int64_t last) {
-    int64_t count = collect_pairs(neighbors_ + k * shape_.num_out, first, last, shape_.num_in,
-                                  rows_in_.data(), rows_out_.data(), in_range_);
+    int64_t count = collect_pairs_({neighbors_ + k * shape_.num_out + first, last - first,
+                                    shape_.num_in, rows_in_.data(), rows_out_.data()},
+                                   in_range_);
     if (count == 0) return;
     // The last group is filled up with pairs that add to a row that nobody reads.
+    static_assert(kMicroRows <= kPairSlack);
     for (; count % kMicroRows != 0; ++count) {
       rows_in_[count] = rows_in_[0];
       rows_out_[count] = static_cast<int32_t>(spare_row_);
     }
-    MicroGemm<T> gemm;
-    gemm.b = packed_weight_ + k * panels_ * shape_.c_in * kPanelWidth;
-    gemm.a_step = 1;
-    gemm.b_step = kPanelWidth;
-    gemm.b_panel = shape_.c_in * kPanelWidth;
-    gemm.depth = shape_.c_in;
-    gemm.panels = panels_;
+    MicroGemm<T> gemm = weight_.product(k);
     for (int64_t i = 0; i < count; i += kMicroRows) {
       for (int r = 0; r < kMicroRows; ++r) {
         gemm.a[r] = features_ + rows_in_[i + r] * shape_.c_in;
-        gemm.c[r] = sums_.data() + rows_out_[i + r] * row_stride();
+        gemm.c[r] = sum(rows_out_[i + r]);
         if (i + r + kAhead < count) {
           prefetch_row(features_ + rows_in_[i + r + kAhead] * shape_.c_in, shape_.c_in);
         }
@@ -94,32 +74,31 @@ class TileWorker {
     }
   }
 
-  // A sum starts as what is added to it in any case.
-  void start(int64_t first, int64_t last, const SparseConvEpilogue<T>& epilogue) {
-    std::fill_n(sums_.data(), (last - first) * row_stride(), T(0));
-    for (int64_t i = first; i < last; ++i) {
-      T* sum = sums_.data() + (i - first) * row_stride();
-      if (epilogue.bias) add(epilogue.bias, sum);
-      if (epilogue.residual) add(epilogue.residual + i * shape_.c_out, sum);
+  void add_shortcut(int64_t first, int64_t last) {
+    MicroGemm<T> gemm = shortcut_weight_.product(0);
+    for (int64_t i = first; i < last; i += kMicroRows) {
+      for (int r = 0; r < kMicroRows; ++r) {
+        const bool is_row = i + r < last;
+        gemm.a[r] = shortcut_.features + (is_row ? i + r : i) * shortcut_.channels;
+        gemm.c[r] = sum(is_row ? i + r - first : spare_row_);
+      }
+      multiply_add_(gemm);
     }
   }
 
-  void add(const T* row, T* sum) const {
-    for (int64_t c = 0; c < shape_.c_out; ++c) sum[c] += row[c];
+  // A sum starts as what is added to it in any case.
+  void start(int64_t first, int64_t last, const SparseConvEpilogue<T>& epilogue) {
+    const int64_t channels = shape_.c_out;
+    std::fill_n(sums_.data(), (last - first) * row_stride_, T(0));
+    for (int64_t i = first; i < last; ++i) {
+      if (epilogue.bias) add_row(epilogue.bias, channels, sum(i - first));
+      if (epilogue.residual) add_row(epilogue.residual + i * channels, channels, sum(i - first));
+    }
   }
 
   void write(int64_t first, int64_t last, T negative_slope, T* out) {
     for (int64_t i = first; i < last; ++i) {
-      const T* sum = sums_.data() + (i - first) * row_stride();
-      T* to = out + i * shape_.c_out;
-      if (negative_slope == T(1)) {
-        std::copy_n(sum, shape_.c_out, to);
-      } else {
-        // Without a branch, so that it vectorizes; exact, since one of the two parts is zero.
-        for (int64_t c = 0; c < shape_.c_out; ++c) {
-          to[c] = std::max(sum[c], T(0)) + negative_slope * std::min(sum[c], T(0));
-        }
-      }
+      write_leaky_relu(sum(i - first), shape_.c_out, negative_slope, out + i * shape_.c_out);
     }
   }
 
@@ -128,19 +107,22 @@ class TileWorker {
   const SparseConvShape& shape_;
   const T* features_;
   const int32_t* neighbors_;
-  const T* packed_weight_;
-  int64_t panels_;
+  const PackedWeight<T>& weight_;
+  const SparseConvShortcut<T>& shortcut_;
+  const PackedWeight<T>& shortcut_weight_;
+  int64_t row_stride_;
   int64_t spare_row_;
   AlignedBuffer<T> sums_;  // [tile_rows + 1, row_stride]
   AlignedBuffer<int32_t> rows_in_;
   AlignedBuffer<int32_t> rows_out_;
+  CollectPairsFunction collect_pairs_ = collect_pairs_variants().front().function;
   MicroGemmFunction<T> multiply_add_ = fastest_micro_gemm<T>();
   bool in_range_ = true;
 };
 
 // Tiles that fill the cache, but at least four a thread where there are rows enough.
-int64_t tile_rows_for(const SparseConvShape& shape) {
-  const int64_t fitting = kTileElements / (panels_of(shape.c_out) * kPanelWidth);
+int64_t tile_rows_for(const SparseConvShape& shape, int64_t row_stride) {
+  const int64_t fitting = kTileElements / row_stride;
   const int64_t sharing = shape.num_out / (4 * num_threads()) + 1;
   return std::max(kMinTileRows, std::min(fitting, sharing));
 }
@@ -149,16 +131,19 @@ int64_t tile_rows_for(const SparseConvShape& shape) {
 
 template <typename T>
 bool sparse_conv(const SparseConvShape& shape, const T* features, const T* weight,
-                 const int32_t* neighbors, const SparseConvEpilogue<T>& epilogue, T* out) {
+                 const int32_t* neighbors, const SparseConvShortcut<T>& shortcut,
+                 const SparseConvEpilogue<T>& epilogue, T* out) {
   if (shape.num_out == 0 || shape.c_out == 0) return true;
-  AlignedBuffer<T> packed = pack_weight(shape, weight);
-  const int64_t tile_rows = tile_rows_for(shape);
+  const PackedWeight<T> packed(weight, shape.num_offsets, shape.c_in, shape.c_out);
+  const PackedWeight<T> packed_shortcut(shortcut.weight, shortcut.features ? 1 : 0,
+                                        shortcut.channels, shape.c_out);
+  const int64_t tile_rows = tile_rows_for(shape, packed.row_stride());
   const int64_t tiles = (shape.num_out + tile_rows - 1) / tile_rows;
   std::atomic<int64_t> next_tile{0};
   std::atomic<bool> in_range{true};
   // Which thread takes which tile is left to chance; what is written is not.
   parallel_for(0, std::min<int64_t>(num_threads(), tiles), 1, [&](int64_t, int64_t) {
-    TileWorker<T> worker(shape, features, neighbors, packed.data(), tile_rows);
+    TileWorker<T> worker(shape, features, neighbors, packed, shortcut, packed_shortcut, tile_rows);
     for (int64_t tile = next_tile++; tile < tiles; tile = next_tile++) {
       const int64_t first = tile * tile_rows;
       worker.run(first, std::min(first + tile_rows, shape.num_out), epilogue, out);
@@ -169,8 +154,10 @@ bool sparse_conv(const SparseConvShape& shape, const T* features, const T* weigh
 }
 
 template bool sparse_conv<float>(const SparseConvShape&, const float*, const float*, const int32_t*,
-                                 const SparseConvEpilogue<float>&, float*);
+                                 const SparseConvShortcut<float>&, const SparseConvEpilogue<float>&,
+                                 float*);
 template bool sparse_conv<double>(const SparseConvShape&, const double*, const double*,
-                                  const int32_t*, const SparseConvEpilogue<double>&, double*);
+                                  const int32_t*, const SparseConvShortcut<double>&,
+                                  const SparseConvEpilogue<double>&, double*);
 
 }  // namespace elite_ops::cpu

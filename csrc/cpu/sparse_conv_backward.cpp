@@ -4,10 +4,11 @@
 #include <atomic>
 
 #include "aligned_buffer.h"
+#include "collect_pairs.h"
 #include "micro_gemm.h"
 #include "parallel.h"
+#include "prefetch.h"
 #include "sparse_conv.h"
-#include "sparse_conv_pairs.h"
 
 namespace elite_ops::cpu {
 namespace {
@@ -40,8 +41,8 @@ class SplitWorker {
         grad_out_(grad_out),
         neighbors_(neighbors),
         panels_((shape.c_out + kPanelWidth - 1) / kPanelWidth),
-        rows_in_(split_rows),
-        rows_out_(split_rows),
+        rows_in_(split_rows + kPairSlack),
+        rows_out_(split_rows + kPairSlack),
         chunk_in_(kChunkPairs * shape.c_in),
         chunk_out_(kChunkPairs * row_stride()),
         spare_row_(row_stride()) {}
@@ -52,8 +53,9 @@ class SplitWorker {
   // partial [c_in, row_stride]
   void run(int64_t k, int64_t first, int64_t last, T* partial) {
     std::fill_n(partial, shape_.c_in * row_stride(), T(0));
-    const int64_t count = collect_pairs(neighbors_ + k * shape_.num_out, first, last, shape_.num_in,
-                                        rows_in_.data(), rows_out_.data(), in_range_);
+    const int64_t count = collect_pairs_({neighbors_ + k * shape_.num_out + first, last - first,
+                                          shape_.num_in, rows_in_.data(), rows_out_.data()},
+                                         in_range_);
     for (int64_t i = 0; i < count; i += kChunkPairs) {
       const int64_t pairs = std::min(kChunkPairs, count - i);
       pack(i, pairs, first, count);
@@ -109,6 +111,7 @@ class SplitWorker {
   AlignedBuffer<T> chunk_in_;   // [pairs, c_in]
   AlignedBuffer<T> chunk_out_;  // [pairs, row_stride]
   AlignedBuffer<T> spare_row_;  // takes the sums of channels past the last
+  CollectPairsFunction collect_pairs_ = collect_pairs_variants().front().function;
   MicroGemmFunction<T> multiply_add_ = fastest_micro_gemm<T>();
   bool in_range_ = true;
 };

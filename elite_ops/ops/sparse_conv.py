@@ -66,11 +66,13 @@ def sparse_conv_fused(
     bias: Tensor,  # [C_out]
     *,
     residual: Tensor | None = None,  # [V_out, C_out]
+    shortcut: tuple[Tensor, Tensor] | None = None,  # ([V_out, C], [C, C_out])
     negative_slope: float = 1.0,
 ) -> Tensor:  # [V_out, C_out]
     """`leaky_relu(sparse_conv(features, weight, kernel_map, bias) + residual)` in one pass.
 
-    For inference, with batch normalization folded into `weight` and `bias`.
+    For inference, with batch normalization folded into `weight` and `bias`. A residual that is a
+    linear map itself goes in as a `shortcut`; on the CPU it is then never written.
 
     Args:
         features: one row per input voxel.
@@ -78,6 +80,7 @@ def sparse_conv_fused(
         kernel_map: which input row meets which output row, from `build_kernel_map`.
         bias: added to every output row.
         residual: added to the sum before the activation.
+        shortcut: features and a weight whose product is added likewise.
         negative_slope: factor of negative sums; 1 means no activation, 0 ReLU.
 
     Returns:
@@ -94,8 +97,9 @@ def sparse_conv_fused(
     *Deterministic:* yes, bit for bit, whatever the number of threads.
     *Source:* Graham et al., Submanifold sparse convolutional networks, CVPR 2018.
     """
-    tensors = [features, weight, bias] + ([] if residual is None else [residual])
-    if torch.is_grad_enabled() and any(t.requires_grad for t in tensors):
+    shortcut_features, shortcut_weight = shortcut or (None, None)
+    tensors = [features, weight, bias, residual, shortcut_features, shortcut_weight]
+    if torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in tensors):
         raise RuntimeError(
             "sparse_conv_fused: has no gradient; call it under torch.no_grad() or use sparse_conv"
         )
@@ -107,6 +111,8 @@ def sparse_conv_fused(
         residual,
         negative_slope,
         *_groups(kernel_map),
+        shortcut=shortcut_features,
+        shortcut_weight=shortcut_weight,
     )
     return out
 
@@ -145,6 +151,8 @@ def _fake_fused(
     order: Tensor | None = None,
     grouped: Tensor | None = None,
     variant: int = 0,
+    shortcut: Tensor | None = None,
+    shortcut_weight: Tensor | None = None,
 ) -> Tensor:
     return features.new_empty(neighbors.shape[1], weight.shape[2])
 

@@ -32,8 +32,13 @@ def sparse_conv_fused(
     bias: Tensor,  # [C_out]
     *,
     residual: Tensor | None = None,  # [V_out, C_out]
+    shortcut: tuple[Tensor, Tensor] | None = None,  # ([V_out, C], [C, C_out])
     negative_slope: float = 1.0,
 ) -> Tensor:  # [V_out, C_out]
-    """`leaky_relu(sparse_conv + residual)`."""
+    """`leaky_relu(sparse_conv + residual + shortcut[0] @ shortcut[1])`."""
     out = sparse_conv(features, weight, kernel_map, bias)
-    return F.leaky_relu(out if residual is None else out + residual, negative_slope)
+    if residual is not None:
+        out = out + residual
+    if shortcut is not None:
+        out = out + shortcut[0] @ shortcut[1]
+    return F.leaky_relu(out, negative_slope)

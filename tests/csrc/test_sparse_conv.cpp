@@ -93,7 +93,7 @@ void check_forward(SparseConvShape shape, float density, bool fused, bool tf32 =
   if (fused) wide_epilogue = {wide_bias.data(), wide_residual.data(), 0.25f};
   std::vector<float> want(out.size());
   CHECK(cpu::sparse_conv(shape, widen(plain_features).data(), widen(plain_weight).data(),
-                         table.neighbors.data(), wide_epilogue, want.data()));
+                         table.neighbors.data(), {}, wide_epilogue, want.data()));
   CHECK_CLOSE(widen(out), want, tolerance<T>(tf32));
 }
 
@@ -330,7 +330,7 @@ CASE(element_offsets_need_more_than_32_bits) {
   const std::vector<float> want(16, 32.f), want_gradient(256, 64.f);
 
   std::vector<float> out(16), grad_weight(256);
-  CHECK(cpu::sparse_conv<float>(shape, features, weight.data, &last, {}, out.data()));
+  CHECK(cpu::sparse_conv<float>(shape, features, weight.data, &last, {}, {}, out.data()));
   CHECK_EQUAL(out, want);
   CHECK(cpu::sparse_conv_backward_weight<float>(shape, features, want.data(), &last,
                                                 grad_weight.data()));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from functools import partial
 
 import pytest
 import torch
@@ -196,6 +197,25 @@ def test_fused(
     assert_close(got, want, rtol=tolerance, atol=tolerance)
 
 
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("has_residual", [False, True])
+def test_fused_shortcut(device: torch.device, size: int, has_residual: bool) -> None:
+    """A linear map of other features, with other channels, on the output's voxels."""
+    kernel_map = move(submanifold_map(random_indices(size)), device)
+    inputs = random_inputs(kernel_map, 16, 20, torch.float64)
+    features, weight, bias = (t.detach() for t in inputs)
+    shortcut = torch.randn(size, 7, generator=generator(5), dtype=torch.float64).to(device)
+    shortcut_weight = torch.randn(7, 20, generator=generator(6), dtype=torch.float64).to(device)
+    arguments = {
+        "residual": torch.randn_like(shortcut @ shortcut_weight) if has_residual else None,
+        "shortcut": (shortcut, shortcut_weight),
+        "negative_slope": 0.1,
+    }
+    got = sparse_conv_fused(features, weight, kernel_map, bias, **arguments)
+    want = reference.sparse_conv_fused(features, weight, kernel_map, bias, **arguments)
+    assert_close(got, want)
+
+
 def test_fused_refuses_gradients() -> None:
     kernel_map = submanifold_map(random_indices(5))
     features, weight, bias = random_inputs(kernel_map, 2, 3)
@@ -226,6 +246,9 @@ def test_opcheck(device: torch.device) -> None:
     opcheck(OPS.sparse_conv_backward_weight.default, (features, grad_out, *tables))
     plain = (features.detach(), weight.detach(), bias.detach(), kernel_map.neighbors)
     opcheck(OPS.sparse_conv_fused.default, (*plain, grad_out, 0.1))
+    shortcut = {"shortcut": torch.randn(33, 4), "shortcut_weight": torch.randn(4, 5)}
+    shortcut = {name: tensor.to(device) for name, tensor in shortcut.items()}
+    opcheck(OPS.sparse_conv_fused.default, (*plain, None, 0.1), shortcut)
     groups = OPS.group_rows(kernel_map.neighbors, kernel_map.kernel_size)
     opcheck(OPS.sparse_conv.default, (features, weight, bias, *tables, *groups))
     opcheck(OPS.sparse_conv_fused.default, (*plain, grad_out, 0.1, *groups, 0))
@@ -337,6 +360,13 @@ def test_rejects_in_the_other_ops() -> None:
         OPS.sparse_conv_backward_weight(features, torch.zeros(4, 5), table + 4, table, True)
     with pytest.raises(ValueError, match="sparse_conv_fused: `residual` must have size 5"):
         OPS.sparse_conv_fused(features, weight, bias, table, torch.zeros(4, 2), 1.0)
+    fused = partial(OPS.sparse_conv_fused, features, weight, bias, table, None, 1.0)
+    with pytest.raises(ValueError, match="sparse_conv_fused: `shortcut` must have size 4 in dim"):
+        fused(shortcut=torch.zeros(3, 7), shortcut_weight=torch.zeros(7, 5))
+    with pytest.raises(ValueError, match="sparse_conv_fused: `shortcut weight` must have size 7"):
+        fused(shortcut=torch.zeros(4, 7), shortcut_weight=torch.zeros(6, 5))
+    with pytest.raises(ValueError, match="sparse_conv_fused: `shortcut` and its weight must be"):
+        fused(shortcut=torch.zeros(4, 7))
 
 
 def test_rejects_groups_that_do_not_fit() -> None:

@@ -1,0 +1,27 @@
+// What a fused op adds to a row of sums, and how it writes one.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace elite_ops::cpu {
+
+// Copies a row; negative numbers times `negative_slope`, 1 for none of this.
+template <typename T>
+void write_leaky_relu(const T* from, int64_t channels, T negative_slope, T* to) {
+  if (negative_slope == T(1)) {
+    std::copy_n(from, channels, to);
+    return;
+  }
+  // Without a branch, so that it vectorizes; exact, since one of the two parts is zero.
+  for (int64_t c = 0; c < channels; ++c) {
+    to[c] = std::max(from[c], T(0)) + negative_slope * std::min(from[c], T(0));
+  }
+}
+
+template <typename T>
+void add_row(const T* row, int64_t channels, T* sum) {
+  for (int64_t c = 0; c < channels; ++c) sum[c] += row[c];
+}
+
+}  // namespace elite_ops::cpu
