@@ -15,17 +15,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from elite.student.block import NEGATIVE_SLOPE, PointBranch, ResidualBlock, SPVBlock
 from elite.student.pyramid import Pyramid, Step
 from elite_ops import (
     KernelMap,
     SparseTensor,
+    linear_fused,
     segment_mean,
     sparse_conv_fused,
     transition,
-    voxel_to_point,
 )
 
 if TYPE_CHECKING:
@@ -48,7 +47,7 @@ def _distinct(columns: list[Tensor], sizes: list[int]) -> tuple[list[Tensor], Te
     for size in reversed(sizes[1:]):
         distinct.append(key % size)
         key = key // size
-    return [key, *reversed(distinct)], cell
+    return [column.int() for column in (key, *reversed(distinct))], cell
 
 
 def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
@@ -57,6 +56,43 @@ def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     assert norm.running_var is not None
     scale = norm.weight / (norm.running_var + norm.eps).sqrt()
     return scale, norm.bias - norm.running_mean * scale
+
+
+class FusedLinear(nn.Module):
+    """A linear layer, transposed as `linear_fused` takes it, and the activation after it."""
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, negative_slope: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Buffer(weight.T.contiguous())
+        self.bias = None if bias is None else nn.Buffer(bias.clone())
+        self.negative_slope = negative_slope
+
+    @classmethod
+    def of(cls, linear: nn.Linear, negative_slope: float = 1.0) -> FusedLinear:
+        return cls(linear.weight, linear.bias, negative_slope)
+
+    @classmethod
+    def after(cls, norm: nn.BatchNorm1d, linear: nn.Linear, negative_slope: float) -> FusedLinear:
+        """With the batch norm before it folded in."""
+        scale, shift = _scale_and_shift(norm)
+        bias = linear.bias + linear.weight @ shift
+        return cls(linear.weight * scale, bias, negative_slope)
+
+    def forward(
+        self,
+        x: Tensor,
+        *,
+        rows: Tensor | None = None,
+        residuals: Sequence[tuple[Tensor, Tensor | None]] = (),
+    ) -> Tensor:
+        return linear_fused(
+            x,
+            self.weight,
+            self.bias,
+            rows=rows,
+            residuals=residuals,
+            negative_slope=self.negative_slope,
+        )
 
 
 class FusedResidualBlock(nn.Module):
@@ -84,7 +120,7 @@ class FusedResidualBlock(nn.Module):
             self.conv2,
             kernel_map,
             self.bias2,
-            residual=x @ self.shortcut,
+            shortcut=(x, self.shortcut),
             negative_slope=NEGATIVE_SLOPE,
         )
 
@@ -95,31 +131,22 @@ class FusedPointBranch(nn.Module):
     def __init__(self, branch: PointBranch) -> None:
         super().__init__()
         first, _, norm1, second, _, norm2, third, _ = cast("Sequence[Any]", branch.context)
-        self.identity = branch.identity
-        self.context1 = first
-        self.context2 = self._fold_into_next(norm1, second)
-        self.context3 = self._fold_into_next(norm2, third)
+        self.identity = FusedLinear.of(branch.identity, NEGATIVE_SLOPE)
+        self.context = nn.Sequential(
+            FusedLinear.of(first, NEGATIVE_SLOPE),
+            FusedLinear.after(norm1, second, NEGATIVE_SLOPE),
+            FusedLinear.after(norm2, third, NEGATIVE_SLOPE),
+        )
         mix = cast(nn.Linear, branch.output[0])
-        channels = branch.identity.out_features
-        self.mix_identity = nn.Buffer(mix.weight[:, :channels].clone())
-        self.mix_context = nn.Buffer(mix.weight[:, channels:].clone())
-        self.mix_bias = nn.Buffer(mix.bias.clone())
-
-    @staticmethod
-    def _fold_into_next(norm: nn.BatchNorm1d, linear: nn.Linear) -> nn.Linear:
-        scale, shift = _scale_and_shift(norm)
-        folded = nn.Linear(linear.in_features, linear.out_features)
-        folded.weight.copy_(linear.weight * scale)
-        folded.bias.copy_(linear.bias + linear.weight @ shift)
-        return folded
+        of_identity, of_context = torch.split(mix.weight, branch.identity.out_features, dim=1)
+        self.mix_identity = FusedLinear(of_identity, mix.bias, NEGATIVE_SLOPE)
+        self.mix_context = FusedLinear(of_context, None)
 
     def forward(self, features: Tensor, step: Step) -> Tensor:
-        context = segment_mean(features, step.halved)
-        for layer in (self.context1, self.context2, self.context3):
-            context = F.leaky_relu_(cast(nn.Linear, layer)(context), NEGATIVE_SLOPE)
-        mixed = voxel_to_point(F.linear(context, self.mix_context, self.mix_bias), step.halved)
-        identity = F.leaky_relu_(self.identity(features), NEGATIVE_SLOPE)
-        return F.leaky_relu_(mixed.addmm_(identity, self.mix_identity.T), NEGATIVE_SLOPE)
+        context = self.mix_context(self.context(segment_mean(features, step.halved)))
+        identity = self.identity(features)
+        mixed: Tensor = self.mix_identity(identity, residuals=[(context, step.halved.inverse)])
+        return mixed
 
 
 class FusedBlock(nn.Module):
@@ -131,7 +158,7 @@ class FusedBlock(nn.Module):
             FusedResidualBlock(cast(ResidualBlock, b)) for b in block.voxel_branch
         )
         self.point_branch = FusedPointBranch(block.point_branch)
-        self.output = block.point_branch.output[2]
+        self.output = FusedLinear.of(cast(nn.Linear, block.point_branch.output[2]))
 
     def forward(self, x: Tensor, kernel_map: KernelMap, step: Step) -> tuple[Tensor, Tensor]:
         stage = x
@@ -151,8 +178,15 @@ class FusedStudent(nn.Module):
         student = copy.deepcopy(student)  # what is not folded must not follow later training
         self.config = student.config
         self.point_features = student.point_features
+        first, _, last = student.point_features.mlp
+        self.point_layer = FusedLinear.of(cast(nn.Linear, first), negative_slope=0.0)
+        self.voxel_layer = FusedLinear.of(cast(nn.Linear, last))
         self.blocks = nn.ModuleList(FusedBlock(cast(SPVBlock, b)) for b in student.blocks)
-        self.head = student.head
+        hidden = student.head.hidden
+        weights = torch.split(hidden.weight, student.head.channels, dim=1)
+        self.hidden = FusedLinear(weights[0], hidden.bias, negative_slope=0.0)
+        self.parts = nn.ModuleList(FusedLinear(weight, None) for weight in weights[1:])
+        self.classes = FusedLinear.of(student.head.logits)
         self.pyramid = student.pyramid
         self.eval()
 
@@ -191,17 +225,16 @@ class FusedStudent(nn.Module):
         # On CUDA, counting the cells would wait for the device.
         if outputs[0].is_cpu and math.prod(sizes) < 2**63:
             inverses, cell = _distinct(inverses, sizes)
-        parts = self.head.parts(outputs)
-        hidden = parts[0].index_select(0, inverses[0])
-        for part, inverse in zip(parts[1:], inverses[1:], strict=True):
-            hidden += part.index_select(0, inverse)
-        logits: Tensor = self.head.logits(hidden.relu_())
+        parts = [part(output) for part, output in zip(self.parts, outputs[1:], strict=True)]
+        residuals = list(zip(parts, inverses[1:], strict=True))
+        logits: Tensor = self.classes(
+            self.hidden(outputs[0], rows=inverses[0], residuals=residuals)
+        )
         return logits if cell is None else logits.index_select(0, cell)
 
     def _voxel_features(self, points: Tensor, pyramid: Pyramid) -> Tensor:
         """The MLP's last layer runs on the voxels' means."""
         level = pyramid.levels[0]
-        first, _, last = self.point_features.mlp
-        hidden = F.relu_(first(self.point_features.describe(points, level)))
-        features: Tensor = last(segment_mean(hidden, level.points))
+        hidden = self.point_layer(self.point_features.describe(points, level))
+        features: Tensor = self.voxel_layer(segment_mean(hidden, level.points))
         return features
