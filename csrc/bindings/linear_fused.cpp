@@ -122,7 +122,6 @@ at::Tensor linear_fused_cpu(const at::Tensor& features, const std::optional<at::
 }
 
 // ---- CUDA: torch's product and our gathers
-// little.
 
 #ifdef ELITE_WITH_CUDA
 
