@@ -21,17 +21,18 @@ def demo(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Simulate a street, train the student on it, evaluate, predict, paint; repeat to go on."""
+    """Simulate streets, train on them with and without a teacher, predict; repeat to go on."""
     from elite.config import load_config
     from elite.engine.demo import demo as run
-    from elite.engine.train_config import TrainConfig
+    from elite.engine.distillation import DistillationConfig
 
-    config = load_config(TrainConfig, "demo", overrides or [])
+    config = load_config(DistillationConfig, "demo", overrides or [])
     summary = run(output, config)
     if json:
         print_json(summary)
         return
-    console.print(scores_table(summary.evaluation.scores))
+    console.print(scores_table(summary.alone.scores, "student alone"))
+    console.print(scores_table(summary.with_teacher.scores, "student with a teacher"))
     times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary.seconds.items())
     console.print(times)
     console.print(f"pictures: {', '.join(summary.pictures)}; summary: {output / 'summary.md'}")

@@ -1,4 +1,4 @@
-"""The whole way on two cores, in minutes: a street, a training, an evaluation, pictures."""
+"""The whole of ELiTe on two cores, in minutes: streets, pseudo-labels, two trainings, pictures."""
 
 from __future__ import annotations
 
@@ -6,93 +6,103 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from elite.config import to_mapping
+from elite.cores import available_cores
 from elite.data import DatasetSpec, SemanticKitti, check_data, read_labels
 from elite.data.street import simulate
 from elite.engine.checkpoint import load_student
-from elite.engine.evaluate import SplitResult, evaluate_split
-from elite.engine.predict import PredictionSummary, Predictor, predict
+from elite.engine.demo_report import DemoSummary, report
+from elite.engine.distillation import Distillation, DistillationConfig
+from elite.engine.evaluate import evaluate_split
+from elite.engine.predict import Predictor, predict
 from elite.engine.progress import counted
 from elite.engine.run_folder import RunFolder
+from elite.engine.task import Recipe
 from elite.engine.train import train
 from elite.engine.train_config import TrainConfig
 from elite.errors import EliteError
 from elite.files import replacing, write_text
 from elite.pictures import birds_eye, camera_overlay
+from elite.pseudo_label import (
+    PseudoLabelConfig,
+    Quality,
+    Shard,
+    SuperpixelConfig,
+    build_segmenter,
+    make_pseudo_labels,
+    write_contact_sheet,
+)
+from elite.student import Student
 
-__all__ = ["DemoSummary", "demo"]
+__all__ = ["demo"]
+
+# Superpixels need no checkpoint, and one scale of them half the time of two.
+LABELLING = PseudoLabelConfig("superpixels", superpixels=SuperpixelConfig(scales=(1000.0,)))
+SHARDS_PER_CORE = 4
 
 
-@dataclass
-class DemoSummary:
-    """What the demo did; `seconds` of each part in this call, which reuses what is there."""
-
-    scans: int
-    steps: int
-    evaluation: SplitResult
-    prediction: PredictionSummary
-    seconds: dict[str, float] = field(default_factory=dict)
-    pictures: list[str] = field(default_factory=list)
-
-
-def demo(
-    folder: Path,
-    config: TrainConfig,
-    *,
-    frames: int = 1,
-) -> DemoSummary:
-    """Simulates, checks, trains, evaluates, predicts and paints, all below `folder`.
+def demo(folder: Path, config: DistillationConfig, *, frames: int = 1) -> DemoSummary:
+    """Simulates, labels images, trains twice, evaluates, predicts and paints, all below `folder`.
 
     Whatever an earlier call has finished is used again; an interrupted training goes on.
 
     Args:
-        config: of the training. Its data root becomes the simulated data, and each sequence of its
-            two splits a street of its own, so that what is evaluated was never seen.
+        config: of the training with the teacher; the one without it is the same run otherwise. Its
+            data root becomes the simulated data, and each sequence of its two splits a street of
+            its own, so that what is evaluated was never seen.
         frames: scans of each street.
     """
     clock = _Clock()
-    data = folder / "data"
-    config = replace(config, data=replace(config.data, roots=(str(data),)))
     spec = DatasetSpec.load(config.data.spec)
-    unseen = config.data.val_split
+    seen, unseen = config.data.train_split, config.data.val_split
     assert unseen is not None, "the demo evaluates"
-    streets = spec.sequences(config.data.train_split) + spec.sequences(unseen)
-    with clock.part("simulate", "streets are simulated"), counted("frames") as report:
-        simulate(data, sequences=dict.fromkeys(streets, frames), progress=report)
-    with clock.part("check", "the data is checked"):
-        problems = check_data(data, spec).problems
-        if problems:
-            raise EliteError(f"the simulated data is broken: {problems[0]}", f"Delete {folder}.")
-    with clock.part("train", "the student is trained"):
-        # Without validation: what follows is one, and each takes as long as dozens of steps.
-        alone = replace(config, data=replace(config.data, val_split=None))
-        steps, weights = _train(folder / "run", alone)
-    student, _ = load_student(weights)
+    data, labels = folder / "data", folder / "pseudo_labels"
+    streets = spec.sequences(seen) + spec.sequences(unseen)
+    build_segmenter(LABELLING, torch.device("cpu"))  # which complains at once if it can't be had
+    with clock.part("simulate", "streets are simulated"):
+        _simulate(data, spec, dict.fromkeys(streets, frames))
+    with clock.part("label", "camera images are labelled from points and superpixels"):
+        quality = _label_images(data, labels, spec, seen)
+    # Without validation: what follows is one, and it takes as long as dozens of steps.
+    unvalidated = replace(config.data, roots=(str(data),), val_split=None)
+    config = replace(config, data=unvalidated, pseudo_labels=str(labels))
+    with clock.part("train", "the student is trained alone"):
+        alone = _train(folder / "alone", config.student_alone())
+    with clock.part("distill", "the same student is trained with a teacher"):
+        taught = _train(folder / "with_teacher", config, Distillation(config))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    with clock.part("evaluate", "it is evaluated on streets that it has not seen"):
-        evaluation = evaluate_split(student, spec, [data], unseen, device, folder / "evaluation")
+    with clock.part("evaluate", "both are evaluated on streets that they have not seen"):
+        alone_there, taught_there = (
+            evaluate_split(student, spec, [data], unseen, device, folder / name / "evaluation")
+            for name, student in (("alone", alone.student), ("with_teacher", taught.student))
+        )
     with clock.part("predict", "one scan is labelled and painted"):
         scans = SemanticKitti([data], unseen, spec, images=True)
         source = scans.frames[len(scans) // 2].points
-        prediction = predict(Predictor(student, device), spec, source, folder / "predictions")
+        predictor = Predictor(taught.student, device)
+        prediction = predict(predictor, spec, source, folder / "predictions")
         pictures = _paint(folder, scans, Path(prediction.files[0]))
     summary = DemoSummary(
         scans=len(streets) * frames,
-        steps=steps,
-        evaluation=evaluation,
+        steps=taught.steps,
+        pseudo_labels=quality,
+        alone=alone_there,
+        with_teacher=taught_there,
         prediction=prediction,
         seconds=clock.seconds,
         pictures=[str(path) for path in pictures],
     )
     write_text(folder / "summary.json", json.dumps(to_mapping(summary), indent=2) + "\n")
-    write_text(folder / "summary.md", _report(summary))
+    write_text(folder / "summary.md", report(summary))
     return summary
 
 
@@ -111,10 +121,45 @@ class _Clock:
         self.seconds[name] = round(time.perf_counter() - start, 2)
 
 
-def _train(path: Path, config: TrainConfig) -> tuple[int, Path]:
-    """Trains, or goes on where an earlier call was interrupted; returns steps and weights."""
+@dataclass
+class _Trained:
+    student: Student
+    steps: int
+
+
+def _simulate(data: Path, spec: DatasetSpec, frames: dict[str, int]) -> None:
+    """Writes the streets, and reads them back: a fault shows here and not in the training."""
+    with counted("frames") as progress:
+        simulate(data, sequences=frames, progress=progress)
+    problems = check_data(data, spec).problems
+    if problems:
+        raise EliteError(f"the simulated data is broken: {problems[0]}", f"Delete {data}.")
+
+
+def _label_images(data: Path, labels: Path, spec: DatasetSpec, split: str) -> Quality:
+    """Makes the pseudo-labels of a split on all cores, and the sheet that shows some."""
+    cores = available_cores()
+    shards = [Shard(i, SHARDS_PER_CORE * cores) for i in range(SHARDS_PER_CORE * cores)]
+    # spawned, since a fork of a process with threads (torch has some) may hang
+    with (
+        ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool,
+        counted("shards of the images") as progress,
+    ):
+        made = [
+            pool.submit(make_pseudo_labels, data, labels, spec, split, LABELLING, shard=shard)
+            for shard in shards
+        ]
+        for done, future in enumerate(as_completed(made), start=1):
+            future.result()
+            progress(done, len(shards))
+    write_contact_sheet(data, labels, spec, split, LABELLING.visibility)
+    return make_pseudo_labels(data, labels, spec, split, LABELLING).quality
+
+
+def _train(path: Path, config: TrainConfig, recipe: Recipe | None = None) -> _Trained:
+    """Trains, or goes on where an earlier call was interrupted."""
     folder = RunFolder(path)
-    if folder.config_path.exists() and folder.config() != config:
+    if folder.config_path.exists() and folder.config(type(config)) != config:
         raise EliteError(
             f"{path}: an earlier run has another configuration",
             f"Delete {path.parent}, or choose another --output.",
@@ -122,8 +167,9 @@ def _train(path: Path, config: TrainConfig) -> tuple[int, Path]:
     resume = folder.state_path.exists()
     if not resume and path.exists():  # interrupted before its first checkpoint
         shutil.rmtree(path)
-    result = train(config, path, resume=resume)
-    return result.steps, Path(result.weights)
+    result = train(config, path, resume=resume, recipe=recipe)
+    student, _ = load_student(Path(result.weights))
+    return _Trained(student, result.steps)
 
 
 def _paint(folder: Path, scans: SemanticKitti, label_file: Path) -> list[Path]:
@@ -144,39 +190,3 @@ def _paint(folder: Path, scans: SemanticKitti, label_file: Path) -> list[Path]:
         with replacing(folder / name) as temporary:
             picture.save(temporary, format="PNG")
     return [folder / name for name in pictures]
-
-
-def _report(summary: DemoSummary) -> str:
-    """The summary as Markdown; its pictures lie beside it."""
-    scores, prediction = summary.evaluation.scores, summary.prediction
-    rows = [
-        f"| {c.name} | {100 * c.iou:.1f} % | {c.points:,} |"
-        for c in scores.classes
-        if c.iou is not None
-    ]
-    times = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in summary.seconds.items())
-    stages = ", ".join(f"{k} {1e3 * v:.0f} ms" for k, v in vars(prediction.seconds).items())
-    return f"""# Demo
-
-The student was trained for {summary.steps} steps on synthetic scans and evaluated on
-{summary.evaluation.num_scans} scans of streets that it had not seen.
-
-**mIoU over the {len(rows)} classes present: {100 * scores.miou_present:.1f} %**,
-accuracy {100 * scores.accuracy:.1f} %.
-
-![Prediction, truth and errors from above](birds_eye.png)
-
-![Prediction and truth in the camera image](camera.png)
-
-| class | IoU | points |
-|---|---|---|
-{chr(10).join(rows)}
-
-Absent from these scans: {", ".join(scores.absent) or "none"}.
-In `evaluation/` are the scores as JSON and a picture of the confusion matrix.
-
-One scan of {prediction.num_points:,} points took {stages} on {prediction.device}.
-This call took {times}.
-
-Next: `elite predict YOUR_SCAN.bin --view` labels a scan of yours with these weights.
-"""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
@@ -47,6 +47,10 @@ class DistillationConfig(TrainConfig):
     pseudo_labels: str | None = None
     held_out_pseudo_labels: bool = False
     teacher_lr_scale: float = 1.0
+
+    def student_alone(self) -> TrainConfig:
+        """The same run without the teacher."""
+        return TrainConfig(**{f.name: getattr(self, f.name) for f in fields(TrainConfig)})
 
 
 @dataclass

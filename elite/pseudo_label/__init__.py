@@ -6,7 +6,14 @@ from elite.pseudo_label.config import (
     SuperpixelConfig,
     VisibilityConfig,
 )
-from elite.pseudo_label.run import PseudoLabelReport, Shard, densify, make_pseudo_labels
+from elite.pseudo_label.quality import Quality
+from elite.pseudo_label.run import (
+    PseudoLabelReport,
+    Shard,
+    build_segmenter,
+    densify,
+    make_pseudo_labels,
+)
 from elite.pseudo_label.showcase import CONTACT_SHEET, write_contact_sheet
 from elite.pseudo_label.truth import TruthComparison, compare_with_truth
 
@@ -14,11 +21,13 @@ __all__ = [
     "CONTACT_SHEET",
     "PseudoLabelConfig",
     "PseudoLabelReport",
+    "Quality",
     "SamMaskConfig",
     "Shard",
     "SuperpixelConfig",
     "TruthComparison",
     "VisibilityConfig",
+    "build_segmenter",
     "compare_with_truth",
     "densify",
     "make_pseudo_labels",

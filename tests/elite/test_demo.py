@@ -1,6 +1,7 @@
 """The demo and the simulator's command on three scans, with a small network."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ SMALL = [
     "data.val_split='02'",
     "student.channels=8",
     "student.head_channels=8",
-    "student.scales=[1, 2, 4]",
     "optimizer.epochs=1",
     "data.batch_size=1",
+    "distill.pixel_hidden=8",
+    "camera.height=64",
+    "camera.width=256",
 ]
 
 
@@ -32,18 +35,27 @@ def test_the_demo_leaves_weights_scores_and_pictures_and_goes_on(tmp_path: Path)
     assert first.exit_code == 0, first.stderr
     summary = json.loads(first.stdout)
     assert (summary["scans"], summary["steps"]) == (3, 2)
-    assert summary["evaluation"]["num_scans"] == 1
-    assert 0 < summary["evaluation"]["scores"]["miou_present"] < 1
+    for name in ("alone", "with_teacher"):
+        assert summary[name]["num_scans"] == 1
+        assert 0 < summary[name]["scores"]["miou_present"] < 1
+    assert summary["alone"]["scores"] != summary["with_teacher"]["scores"]
+    assert 0.5 < summary["pseudo_labels"]["coverage"] < 1
     labels = np.fromfile(summary["prediction"]["files"][0], dtype="<u4")
     assert len(labels) == summary["prediction"]["num_points"] > 100_000
     assert all(Image.open(picture).width > 1000 for picture in summary["pictures"])
-    assert "| road |" in (folder / "summary.md").read_text()
+    report = (folder / "summary.md").read_text()
+    assert "| road |" in report
+    shown = re.findall(r"!\[.*\]\((.*)\)", report)
+    assert len(shown) == 3
+    assert all((folder / picture).is_file() for picture in shown)
 
-    trained = (folder / "run" / "last.safetensors").read_bytes()
+    weights = [folder / name / "last.safetensors" for name in ("alone", "with_teacher")]
+    trained = [path.read_bytes() for path in weights]
     second = CliRunner().invoke(app, command)
     assert second.exit_code == 0, second.stderr
-    assert json.loads(second.stdout)["evaluation"] == summary["evaluation"]
-    assert (folder / "run" / "last.safetensors").read_bytes() == trained
+    again = json.loads(second.stdout)
+    assert all(again[name] == summary[name] for name in ("alone", "with_teacher"))
+    assert [path.read_bytes() for path in weights] == trained
 
     other = CliRunner().invoke(app, [*command, "--set", "optimizer.lr=0.5"])
     assert other.exit_code == 1

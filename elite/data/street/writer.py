@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from elite.cores import available_cores
 from elite.data.scan_files import write_labels, write_points
 from elite.data.street.camera import KITTI_CAMERA, CameraModel
 from elite.data.street.lidar import HDL64E, LidarModel
@@ -95,8 +95,7 @@ _Task = tuple[str, int, str, LidarModel, CameraModel, int]
 
 def _run(tasks: list[_Task], workers: int | None) -> Iterator[None]:
     """Makes the frames, in this process or in several, in order."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    workers = min(cores or 1, len(tasks) // 4) if workers is None else workers
+    workers = min(available_cores(), len(tasks) // 4) if workers is None else workers
     if workers <= 1:
         yield from map(_make, tasks)
         return
