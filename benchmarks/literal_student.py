@@ -22,8 +22,7 @@ def literal_student(student: Student, points: Tensor, batch_index: Tensor) -> Te
     outputs = []
     for i, block in enumerate(student.blocks):
         fine, coarse = pyramid.levels[i].points, pyramid.levels[i + 1].points
-        voxels = pyramid.levels[i].voxels
-        x = SparseTensor(features, voxels.indices, voxels.spatial_shape, 1)
+        x = SparseTensor.from_voxels(features, pyramid.levels[i].voxels, 1)
         stage = block.voxel_branch(x).features
         mixed = block.point_branch(features + stage, pyramid.steps[i])
         at_points = block.point_branch.output(voxel_to_point(mixed, fine))

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from elite_ops.kernel_map import KernelMap
 from elite_ops.ops.kernel_map import build_kernel_map
+from elite_ops.voxels import Voxels
 
 __all__ = ["SparseTensor"]
 
@@ -44,6 +45,19 @@ class SparseTensor:
                 "SparseTensor: `features` must have one row per row of `indices`, got "
                 f"{self.features.shape[0]} rows for {self.indices.shape[0]}"
             )
+
+    @classmethod
+    def from_voxels(
+        cls,
+        features: Tensor,  # [V, C]
+        voxels: Voxels,
+        batch_size: int,
+    ) -> SparseTensor:
+        """Features on the voxels of `voxelize`, whose kernel map is used if they came with one."""
+        tensor = cls(features, voxels.indices, voxels.spatial_shape, batch_size)
+        if voxels.kernel_map is not None:
+            tensor._kernel_maps[voxels.kernel_map.kernel_size, (1, 1, 1)] = voxels.kernel_map
+        return tensor
 
     def replace(
         self,

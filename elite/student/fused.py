@@ -20,7 +20,6 @@ from elite.student.block import NEGATIVE_SLOPE, PointBranch, ResidualBlock, SPVB
 from elite.student.pyramid import Pyramid, Step
 from elite_ops import (
     KernelMap,
-    SparseTensor,
     linear_fused,
     segment_mean,
     sparse_conv_fused,
@@ -207,9 +206,7 @@ class FusedStudent(nn.Module):
         features = self._voxel_features(points, pyramid)
         outputs = []
         for block, level, step in zip(self.blocks, pyramid.levels, pyramid.steps, strict=False):
-            voxels = level.voxels
-            grid = SparseTensor(features, voxels.indices, voxels.spatial_shape, pyramid.batch_size)
-            output, features = block(features, grid.kernel_map(3), step)
+            output, features = block(features, level.voxels.kernel_map, step)
             outputs.append(output)
         return self._logits_at_points(outputs, pyramid)
 

@@ -125,8 +125,7 @@ class Student(nn.Module):
         features = self.point_features(points, pyramid.levels[0])
         stages, outputs = [], []
         for block, level, step in zip(self.blocks, pyramid.levels, pyramid.steps, strict=False):
-            voxels = level.voxels
-            x = SparseTensor(features, voxels.indices, voxels.spatial_shape, pyramid.batch_size)
+            x = SparseTensor.from_voxels(features, level.voxels, pyramid.batch_size)
             stage, output = block(x, step)
             features = output + transition(stage, step.transition)
             stages.append(StageOutput(stage, level.points))

@@ -56,7 +56,8 @@ def build_pyramid(
     scales: tuple[int, ...],
     nested: bool,
 ) -> Pyramid:
-    """Voxelizes a batch at all scales and builds what leads from one scale to the next."""
+    """Voxelizes a batch at all scales, with the neighbours of every voxel, and builds what leads
+    from one scale to the next."""
     voxels = voxelize(
         points,
         batch_index,
@@ -65,6 +66,7 @@ def build_pyramid(
         scales=scales,
         batch_size=batch_size,
         nested=nested,
+        kernel_size=3,
     )
     levels = [Level(v, build_segments(v.inverse, v.indices.shape[0])) for v in voxels]
     steps = [_step(fine, coarse, batch_size) for fine, coarse in pairwise(levels)]

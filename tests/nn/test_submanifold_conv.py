@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torch.testing import assert_close
 
-from elite_ops import SparseTensor
+from elite_ops import SparseTensor, voxelize
 from elite_ops.nn import SparseSequential, SubmanifoldConv3d
 
 SHAPE = (9, 8, 7)
@@ -85,6 +85,22 @@ def test_the_kernel_map_is_built_once() -> None:
     x = sparse_tensor(4)
     assert x.replace(x.features * 2).kernel_map(3) is x.kernel_map((3, 3, 3))
     assert x.kernel_map(1) is not x.kernel_map(3)
+
+
+@pytest.mark.parametrize("kernel_size", [None, 3])
+def test_voxels_give_their_kernel_map_to_a_sparse_tensor(kernel_size: int | None) -> None:
+    points = torch.rand(200, 3, generator=torch.Generator().manual_seed(0)) * 8
+    (voxels,) = voxelize(
+        points,
+        point_cloud_range=(0, 0, 0, 8, 8, 8),
+        spatial_shape=(8, 8, 8),
+        kernel_size=kernel_size,
+    )
+    x = SparseTensor.from_voxels(torch.zeros(len(voxels.indices), 2), voxels, batch_size=1)
+    found = x.kernel_map(3)
+    assert (found is voxels.kernel_map) == (kernel_size == 3)
+    alone = SparseTensor(x.features, voxels.indices, (8, 8, 8), 1)
+    assert torch.equal(found.neighbors, alone.kernel_map(3).neighbors)
 
 
 def test_dense() -> None:
