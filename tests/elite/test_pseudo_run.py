@@ -37,6 +37,7 @@ make_pseudo_labels(Path(sys.argv[1]), Path(sys.argv[2]), spec, "00,08", config)
 """
 
 pytest.importorskip("skimage", reason="scikit-image is not installed")
+KILLS = int(os.environ.get("ELITE_KILLS", "2"))  # in test_killed_at_any_moment_and_repeated
 
 
 @pytest.fixture(scope="module")
@@ -136,17 +137,20 @@ def test_killed_at_any_moment_and_repeated(
     street: Path, made: Path, tmp_path: Path, spec: DatasetSpec
 ) -> None:
     whole = content(made)
-    for delay in np.random.default_rng(int.from_bytes(os.urandom(4), "big")).uniform(0, 0.3, 2):
-        command = [sys.executable, "-c", MAKE, str(street), str(tmp_path)]
+    delays = np.random.default_rng(int.from_bytes(os.urandom(4), "big")).uniform(0, 0.3, KILLS)
+    for kill, delay in enumerate(delays):
+        out = tmp_path / str(kill // 2)  # every second one meets what the one before left
+        command = [sys.executable, "-c", MAKE, str(street), str(out)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             process.stdout.readline()
             time.sleep(delay)
             process.send_signal(signal.SIGKILL)
-        found = content(tmp_path)
+        found = content(out)
         assert all(found[name] == whole[name] for name in found if not name.endswith(".tmp"))
-    make_pseudo_labels(street, tmp_path, spec, "00,08", CONFIG)
-    assert content(tmp_path) == whole
+    for out in tmp_path.iterdir():
+        make_pseudo_labels(street, out, spec, "00,08", CONFIG)
+        assert content(out) == whole
 
 
 def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path, spec: DatasetSpec) -> None:
