@@ -10,6 +10,7 @@ from torch import Tensor
 
 from elite_ops.kernel_map import KernelMap
 from elite_ops.ops.kernel_map import build_kernel_map
+from elite_ops.triple import triple
 from elite_ops.voxels import Voxels
 
 __all__ = ["SparseTensor"]
@@ -72,14 +73,16 @@ class SparseTensor:
         self, kernel_size: int | Sequence[int] = 3, dilation: int | Sequence[int] = 1
     ) -> KernelMap:
         """The kernel map of a submanifold convolution on these voxels, built at its first use."""
-        key = (_triple(kernel_size), _triple(dilation))
+        kernel_size = triple("SparseTensor", "kernel_size", kernel_size)
+        dilation = triple("SparseTensor", "dilation", dilation)
+        key = kernel_size, dilation
         if key not in self._kernel_maps:
             self._kernel_maps[key] = build_kernel_map(
                 self.indices,
                 spatial_shape=self.spatial_shape,
                 batch_size=self.batch_size,
-                kernel_size=key[0],
-                dilation=key[1],
+                kernel_size=kernel_size,
+                dilation=dilation,
             )
         return self._kernel_maps[key]
 
@@ -90,7 +93,3 @@ class SparseTensor:
             self.batch_size, *self.spatial_shape, self.features.shape[1]
         ).index_put((batch, x, y, z), self.features)
         return torch.movedim(grid, -1, 1)
-
-
-def _triple(value: int | Sequence[int]) -> tuple[int, ...]:
-    return (value,) * 3 if isinstance(value, int) else tuple(value)

@@ -35,7 +35,7 @@ FLOORS = [
     {"elite_ops.nn", "elite_ops.compat"},
     {"elite_ops.sparse_tensor"},
     {"elite_ops.ops"},
-    {"elite_ops.kernel_map", "elite_ops.errors", "elite_ops._extension"},
+    {"elite_ops.kernel_map", "elite_ops.triple", "elite_ops.errors", "elite_ops._extension"},
 ]
 
 

@@ -105,7 +105,7 @@ at::Tensor linear_fused_cpu(const at::Tensor& features, const std::optional<at::
   for (size_t i = 0; i < residuals.size(); ++i) {
     added.emplace_back(residuals[i], residual_rows.get(i));
   }
-  const at::Tensor weight = as_computed(weight_), bias = bias_ ? as_computed(*bias_) : at::Tensor();
+  const at::Tensor weight = as_computed(weight_), bias = as_computed(bias_);
   const cpu::LinearShape shape{num_out, weight.size(0), weight.size(1)};
   at::Tensor out = at::empty({num_out, shape.c_out}, weight.options());
   AT_DISPATCH_FLOATING_TYPES(weight.scalar_type(), kOp, [&] {

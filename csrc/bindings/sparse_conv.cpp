@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "check.h"
+#include "compute_type.h"
 
 #ifdef ELITE_WITH_CUDA
 #include <ATen/Context.h>
@@ -126,16 +127,10 @@ SparseConvShape shape_of(const at::Tensor& features, const at::Tensor& neighbors
 }
 
 // ---- CPU
-// -----------------------------------------------------------------------------------------
 
 void check_in_range(const char* op, bool in_range, const at::Tensor& features) {
   TORCH_CHECK_INDEX(in_range, op, ": `neighbors` must be -1 or a row of `features` (below ",
                     features.size(0), "), got a number outside");
-}
-
-// Half and bfloat16 are computed in float.
-at::ScalarType compute_type(const at::Tensor& features) {
-  return features.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
 }
 
 at::Tensor forward_cpu(const char* op, const at::Tensor& features, const at::Tensor& weight,
@@ -144,16 +139,13 @@ at::Tensor forward_cpu(const char* op, const at::Tensor& features, const at::Ten
                        const std::optional<at::Tensor>& shortcut = std::nullopt,
                        const std::optional<at::Tensor>& shortcut_weight = std::nullopt,
                        double negative_slope = 1.0) {
-  const auto type = compute_type(features);
-  const auto f = features.to(type).contiguous(), w = weight.to(type).contiguous();
-  const auto b = bias ? bias->to(type).contiguous() : at::Tensor();
-  const auto r = residual ? residual->to(type).contiguous() : at::Tensor();
-  const auto s = shortcut ? shortcut->to(type).contiguous() : at::Tensor();
-  const auto s_weight = shortcut ? shortcut_weight->to(type).contiguous() : at::Tensor();
+  const auto f = as_computed(features), w = as_computed(weight);
+  const auto b = as_computed(bias), r = as_computed(residual);
+  const auto s = as_computed(shortcut), s_weight = as_computed(shortcut_weight);
   const auto n = neighbors.contiguous();
   const auto shape = shape_of(features, neighbors, weight.size(2));
   auto out = at::empty({shape.num_out, shape.c_out}, f.options());
-  AT_DISPATCH_FLOATING_TYPES(type, "sparse_conv", [&] {
+  AT_DISPATCH_FLOATING_TYPES(f.scalar_type(), "sparse_conv", [&] {
     cpu::SparseConvShortcut<scalar_t> product{};
     if (shortcut) {
       product = {s.const_data_ptr<scalar_t>(), s_weight.const_data_ptr<scalar_t>(), s.size(1)};
@@ -204,12 +196,11 @@ at::Tensor sparse_conv_backward_weight_cpu(const at::Tensor& features, const at:
                                            const at::Tensor& transposed, bool /*mirrored*/) {
   constexpr auto op = "sparse_conv_backward_weight";
   check_backward_weight(op, features, grad_out, neighbors, transposed);
-  const auto type = compute_type(features);
-  const auto f = features.to(type).contiguous(), g = grad_out.to(type).contiguous();
+  const auto f = as_computed(features), g = as_computed(grad_out);
   const auto n = neighbors.contiguous();
   const auto shape = shape_of(features, neighbors, grad_out.size(1));
   auto grad_weight = at::empty({shape.num_offsets, shape.c_in, shape.c_out}, f.options());
-  AT_DISPATCH_FLOATING_TYPES(type, "sparse_conv", [&] {
+  AT_DISPATCH_FLOATING_TYPES(f.scalar_type(), "sparse_conv", [&] {
     check_in_range(op,
                    cpu::sparse_conv_backward_weight(
                        shape, f.const_data_ptr<scalar_t>(), g.const_data_ptr<scalar_t>(),
@@ -220,7 +211,6 @@ at::Tensor sparse_conv_backward_weight_cpu(const at::Tensor& features, const at:
 }
 
 // ---- CUDA
-// ----------------------------------------------------------------------------------------
 
 #ifdef ELITE_WITH_CUDA
 

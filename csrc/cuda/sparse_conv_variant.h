@@ -19,8 +19,8 @@ enum class SparseConvVariant : int32_t {
   kResident = 4,   // tensor cores, the weights stay in shared memory
 };
 
-// A rule holds for rows of at least 2^min_log2_rows, channels of at most max_channels (the larger
-// of both sides), elements of at most max_element_bytes, and devices from min_architecture on.
+// A rule holds for rows of at least 2^min_log2_rows, at least min_channels channels (the larger of
+// both sides), elements of at most max_element_bytes, and devices from min_architecture on.
 struct SparseConvRule {
   int max_element_bytes;
   int64_t min_channels;

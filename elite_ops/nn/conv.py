@@ -11,6 +11,7 @@ from torch import nn
 from elite_ops.nn.module import SparseModule
 from elite_ops.ops.sparse_conv import sparse_conv
 from elite_ops.sparse_tensor import SparseTensor
+from elite_ops.triple import triple
 
 __all__ = ["SubmanifoldConv3d"]
 
@@ -46,7 +47,7 @@ class SubmanifoldConv3d(SparseModule):
         super().__init__()
         self.in_channels = in_channels
         self.out_channels = out_channels
-        self.kernel_size = (kernel_size,) * 3 if isinstance(kernel_size, int) else kernel_size
+        self.kernel_size = triple("SubmanifoldConv3d", "kernel_size", kernel_size)
         self.dilation = dilation
         shape = (*self.kernel_size, in_channels, out_channels)
         self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
@@ -69,6 +70,6 @@ class SubmanifoldConv3d(SparseModule):
 
     def extra_repr(self) -> str:
         return (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={tuple(self.kernel_size)}, "
+            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
             f"dilation={self.dilation}, bias={self.bias is not None}"
         )

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.kernel_map import KernelMap
+from elite_ops.triple import triple
 
 __all__ = ["build_kernel_map"]
 
@@ -55,16 +56,12 @@ def build_kernel_map(
     *Deterministic*: yes.
     *Source*: submanifold sparse convolution (Graham et al., CVPR 2018).
     """
-    kernel_size, dilation = _triple(kernel_size), _triple(dilation)
+    kernel_size = triple("build_kernel_map", "kernel_size", kernel_size)
+    dilation = triple("build_kernel_map", "dilation", dilation)
     neighbors = torch.ops.elite_ops.build_kernel_map(
         indices, spatial_shape, batch_size, kernel_size, dilation
     )
     return KernelMap(neighbors, neighbors, mirrored=True, kernel_size=kernel_size)
-
-
-def _triple(value: int | Sequence[int]) -> tuple[int, int, int]:
-    x, y, z = (value, value, value) if isinstance(value, int) else value
-    return x, y, z
 
 
 def _fake(

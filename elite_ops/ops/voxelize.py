@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.kernel_map import KernelMap
+from elite_ops.triple import triple
 from elite_ops.voxels import Voxels
 
 __all__ = ["Voxels", "voxelize"]
@@ -75,7 +76,7 @@ def voxelize(
     if batch_size is None:
         has_points = batch_index is not None and batch_index.numel() > 0
         batch_size = int(batch_index.max()) + 1 if has_points else 1  # type: ignore[union-attr]
-    kernel = None if kernel_size is None else _triple(kernel_size)
+    kernel = None if kernel_size is None else triple("voxelize", "kernel_size", kernel_size)
     indices, inverse, counts, num_voxels, neighbors = torch.ops.elite_ops.voxelize(
         points,
         batch_index,
@@ -94,11 +95,6 @@ def voxelize(
         Voxels(i, v, c, n, scale, _shape(spatial_shape, scale), kernel_map)
         for scale, (i, v, c, n, kernel_map) in zip(scales, rows, strict=True)
     ]
-
-
-def _triple(value: int | Sequence[int]) -> tuple[int, int, int]:
-    x, y, z = (value, value, value) if isinstance(value, int) else value
-    return x, y, z
 
 
 def _shape(spatial_shape: Sequence[int], scale: int) -> tuple[int, int, int]:

@@ -9,13 +9,9 @@ import torch
 from torch import Tensor
 
 from elite_ops.kernel_map import KernelMap
+from elite_ops.triple import triple
 
 __all__ = ["build_kernel_map"]
-
-
-def _triple(value: int | Sequence[int]) -> tuple[int, int, int]:
-    x, y, z = (value,) * 3 if isinstance(value, int) else value
-    return x, y, z
 
 
 def build_kernel_map(
@@ -27,7 +23,8 @@ def build_kernel_map(
     dilation: int | Sequence[int] = 1,
 ) -> KernelMap:
     """See `elite_ops.build_kernel_map`."""
-    kernel_size, dilation = _triple(kernel_size), _triple(dilation)
+    kernel_size = triple("build_kernel_map", "kernel_size", kernel_size)
+    dilation = triple("build_kernel_map", "dilation", dilation)
     shape = torch.tensor(spatial_shape, device=indices.device)
     batch, cell = indices[:, 0].long(), indices[:, 1:].long()
 

@@ -247,6 +247,12 @@ def test_rejects(change: dict[str, Any], error: type[Exception], message: str) -
         torch.ops.elite_ops.build_kernel_map(*arguments.values())
 
 
+def test_rejects_two_of_three_axes() -> None:
+    indices = torch.zeros(1, 4).int()
+    with pytest.raises(ValueError, match=r"`dilation` must have 3 entries.*got \(1, 2\)"):
+        build_kernel_map(indices, spatial_shape=(4, 4, 4), batch_size=1, dilation=(1, 2))
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize(
     ("rows", "message"),
