@@ -1,8 +1,8 @@
 import pytest
 import torch
-from workloads import POINT_CLOUD_RANGE, SPATIAL_SHAPE, scan
+from submanifold import scan_with_kernel_map
 
-from elite_ops import group_rows, voxelize
+from elite_ops import group_rows
 from elite_ops.reference.group_rows import group_rows as reference
 
 IMPLEMENTATIONS = {"elite_ops": group_rows, "reference": reference}
@@ -19,14 +19,7 @@ def products(neighbors, tile):
 @pytest.mark.parametrize("implementation", IMPLEMENTATIONS)
 @pytest.mark.parametrize("scale", [1, 2, 4, 8])
 def bench_group_rows(timed, device, implementation, scale):
-    name, points = scan()
-    (voxels,) = voxelize(
-        points.to(device),
-        point_cloud_range=POINT_CLOUD_RANGE,
-        spatial_shape=SPATIAL_SHAPE,
-        scales=(scale,),
-        kernel_size=3,
-    )
+    name, voxels = scan_with_kernel_map(device, scale)
     moved = 3 * voxels.kernel_map.neighbors.nbytes
     table, grouped = voxels.kernel_map.neighbors, group_rows(voxels.kernel_map).groups.neighbors
     tiles = {f"products_{n}": [products(t, n) for t in (table, grouped)] for n in (16, 64, 128)}

@@ -6,9 +6,9 @@ Each result is compared with float64 before it is timed.
 import pytest
 import torch
 from precision import PRECISIONS, rms_error
-from workloads import POINT_CLOUD_RANGE, SPATIAL_SHAPE, scan
+from submanifold import scan_with_kernel_map
 
-from elite_ops import group_rows, voxelize
+from elite_ops import group_rows
 from elite_ops.reference.sparse_conv import sparse_conv as reference
 
 VARIANTS = {"table": 0, "general": 1, "tiles_64": 2, "tiles_128": 3, "resident": 4}
@@ -25,14 +25,7 @@ def bench_variants(timed, device, variant, rows, precision, channels, scale):
         pytest.skip("the CPU has one way")
     if variant == "resident" and not (precision != "tf32" and fits_in_shared_memory(channels)):
         pytest.skip("the weights don't fit in shared memory")
-    name, points = scan()
-    (voxels,) = voxelize(
-        points.to(device),
-        point_cloud_range=POINT_CLOUD_RANGE,
-        spatial_shape=SPATIAL_SHAPE,
-        scales=(scale,),
-        kernel_size=3,
-    )
+    name, voxels = scan_with_kernel_map(device, scale)
     table = voxels.kernel_map.neighbors
     groups = group_rows(voxels.kernel_map).groups
     order = (groups.order, groups.neighbors) if rows == "grouped" else (None, None)

@@ -8,13 +8,20 @@ from functools import lru_cache
 import torch
 from precision import PRECISIONS, Precision
 from torch import Tensor
-from workloads import POINT_CLOUD_RANGE, SPATIAL_SHAPE, scans
+from workloads import POINT_CLOUD_RANGE, SPATIAL_SHAPE, scan, scans
 
-from elite_ops import voxelize
+from elite_ops import Voxels, voxelize
 from elite_ops.reference.kernel_map import build_kernel_map
 from elite_ops.reference.sparse_conv import sparse_conv
 
-__all__ = ["Submanifold", "Truth", "submanifold", "truth", "voxels_of_scans"]
+__all__ = [
+    "Submanifold",
+    "Truth",
+    "scan_with_kernel_map",
+    "submanifold",
+    "truth",
+    "voxels_of_scans",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +80,20 @@ def voxels_of_scans(
         batch_size=batch,
     )
     return name, voxels.indices, voxels.spatial_shape
+
+
+@lru_cache(maxsize=1)
+def scan_with_kernel_map(device: torch.device, scale: int) -> tuple[str, Voxels]:
+    """A name, and the voxels of one scan with their 3 x 3 x 3 kernel map."""
+    name, points = scan()
+    (voxels,) = voxelize(
+        points.to(device),
+        point_cloud_range=POINT_CLOUD_RANGE,
+        spatial_shape=SPATIAL_SHAPE,
+        scales=(scale,),
+        kernel_size=3,
+    )
+    return name, voxels
 
 
 @lru_cache(maxsize=1)

@@ -66,7 +66,7 @@ def _collate_pseudo_labels(
         return None
     if len(labelled) != len(labels):
         raise ValueError(f"collate: {len(labelled)} of {len(labels)} images have pseudo-labels")
-    return torch.from_numpy(np.stack(labelled).astype(np.int64))
+    return torch.from_numpy(np.stack(labelled, dtype=np.int64))
 
 
 def _joined(arrays: Sequence[NDArray[np.generic]]) -> torch.Tensor:

@@ -6,17 +6,15 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
 from pathlib import Path
 
 import torch
 from rich.console import Console
 
 from elite.config import to_mapping
-from elite.cores import available_cores
 from elite.data import DatasetSpec, SemanticKitti, check_data, read_labels
 from elite.data.street import simulate
 from elite.engine.checkpoint import load_student
@@ -32,6 +30,7 @@ from elite.engine.train_config import TrainConfig
 from elite.errors import EliteError
 from elite.files import replacing, write_text
 from elite.pictures import birds_eye, camera_overlay
+from elite.processes import available_cores, process_pool
 from elite.pseudo_label import (
     PseudoLabelConfig,
     Quality,
@@ -140,11 +139,7 @@ def _label_images(data: Path, labels: Path, spec: DatasetSpec, split: str) -> Qu
     """Makes the pseudo-labels of a split on all cores, and the sheet that shows some."""
     cores = available_cores()
     shards = [Shard(i, SHARDS_PER_CORE * cores) for i in range(SHARDS_PER_CORE * cores)]
-    # spawned, since a fork of a process with threads (torch has some) may hang
-    with (
-        ProcessPoolExecutor(cores, mp_context=get_context("spawn")) as pool,
-        counted("shards of the images") as progress,
-    ):
+    with process_pool(cores) as pool, counted("shards of the images") as progress:
         made = [
             pool.submit(make_pseudo_labels, data, labels, spec, split, LABELLING, shard=shard)
             for shard in shards

@@ -181,10 +181,9 @@ class FusedStudent(nn.Module):
         self.point_layer = FusedLinear.of(cast(nn.Linear, first), negative_slope=0.0)
         self.voxel_layer = FusedLinear.of(cast(nn.Linear, last))
         self.blocks = nn.ModuleList(FusedBlock(cast(SPVBlock, b)) for b in student.blocks)
-        hidden = student.head.hidden
-        weights = torch.split(hidden.weight, student.head.channels, dim=1)
-        self.hidden = FusedLinear(weights[0], hidden.bias, negative_slope=0.0)
-        self.parts = nn.ModuleList(FusedLinear(weight, None) for weight in weights[1:])
+        first_part, *parts = student.head.hidden_parts()
+        self.hidden = FusedLinear(*first_part, negative_slope=0.0)
+        self.parts = nn.ModuleList(FusedLinear(*part) for part in parts)
         self.classes = FusedLinear.of(student.head.logits)
         self.pyramid = student.pyramid
         self.eval()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import reduce
+from itertools import zip_longest
 
 import torch
 from torch import Tensor, nn
@@ -33,13 +34,12 @@ class Head(nn.Module):
         outputs: Sequence[Tensor],  # per block [V, C]
         levels: Sequence[Level],  # the level of each output
     ) -> Tensor:  # [N, num_classes]
-        parts = self.parts(outputs)
+        parts = [F.linear(x, *part) for x, part in zip(outputs, self.hidden_parts(), strict=True)]
         gathered = map(voxel_to_point, parts, (level.points for level in levels))
         logits: Tensor = self.logits(F.relu(reduce(torch.add, gathered)))
         return logits
 
-    def parts(self, outputs: Sequence[Tensor]) -> list[Tensor]:
-        """What each block adds to the hidden layer, on its voxels; the bias is in the first."""
+    def hidden_parts(self) -> list[tuple[Tensor, Tensor | None]]:
+        """The hidden layer's weight and bias for each block; all of the bias is in the first."""
         weights = torch.split(self.hidden.weight, self.channels, dim=1)
-        biases = [self.hidden.bias, *[None] * (len(weights) - 1)]
-        return [F.linear(*terms) for terms in zip(outputs, weights, biases, strict=True)]
+        return list(zip_longest(weights, [self.hidden.bias]))

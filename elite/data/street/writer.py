@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from elite.cores import available_cores
 from elite.data.scan_files import write_labels, write_points
 from elite.data.street.camera import KITTI_CAMERA, CameraModel
 from elite.data.street.lidar import HDL64E, LidarModel
@@ -21,6 +18,7 @@ from elite.data.street.noise import Array
 from elite.data.street.street import PERIOD, Frame, Street
 from elite.errors import EliteError
 from elite.files import replacing, write_text
+from elite.processes import available_cores, process_pool
 
 Progress = Callable[[int, int], None]  # frames done, frames in all
 
@@ -99,8 +97,7 @@ def _run(tasks: list[_Task], workers: int | None) -> Iterator[None]:
     if workers <= 1:
         yield from map(_make, tasks)
         return
-    # spawned, since a fork of a process with threads (torch has some) may hang
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with process_pool(workers) as pool:
         yield from pool.map(_make, tasks, chunksize=4)
 
 
