@@ -13,6 +13,7 @@ _MESSAGES = {
     1: "an index or a coordinate was outside its range",
     2: "two rows of `indices` were equal where rows must be unique",
     4: "a label was outside [0, num_classes)",
+    8: "a grid had more voxels than its capacity",
 }
 
 

@@ -33,6 +33,7 @@ class KernelMap:
     mirrored: bool
     kernel_size: tuple[int, int, int]
     groups: RowGroups | None = None  # from `group_rows`; results are the same with and without
+    num_rows: Tensor | None = None  # [] int64, on the device: true output rows; None: all
 
     @property
     def num_in(self) -> int:

@@ -37,8 +37,8 @@ at::Tensor build_kernel_map_cpu(const at::Tensor& indices_, c10::IntArrayRef spa
                              batch_size,
                              {spatial_shape[0], spatial_shape[1], spatial_shape[2]}};
   at::Tensor neighbors = at::empty({kernel.num_offsets(), indices.size(0)}, indices.options());
-  const cpu::VoxelSetError error =
-      cpu::build_kernel_map(voxels, kernel, neighbors.mutable_data_ptr<int32_t>());
+  const cpu::VoxelSetError error = cpu::build_kernel_map(voxels, kernel, voxels.num_voxels,
+                                                         neighbors.mutable_data_ptr<int32_t>());
   const int32_t* row = voxels.indices + error.row * 4;
   TORCH_CHECK_INDEX(error.kind != cpu::VoxelSetError::kOutOfRange, kOp,
                     ": `indices` must be inside the grid, got (", row[0], ", ", row[1], ", ",

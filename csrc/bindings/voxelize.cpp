@@ -23,10 +23,27 @@ namespace {
 
 constexpr auto kOp = "voxelize";
 
-// For each scale indices [V, 4], inverse [N] and counts [V]; num_voxels [num_scales]; for each
-// scale neighbors [K, V], if kernel maps are wanted.
+// For each grid, first those of the scales, then the halved ones, indices [V, 4], inverse and
+// counts [V]; num_voxels [num_grids]; for each scale neighbors [K, V], if kernel maps are wanted.
 using Tensors = std::vector<at::Tensor>;
 using Result = std::tuple<Tensors, Tensors, Tensors, at::Tensor, Tensors>;
+
+// The grids of a call.
+struct Grids {
+  std::vector<int64_t> scales;
+  std::vector<VoxelGrid> of_scales;
+  std::vector<int64_t> halved;    // the numbers of the scales whose grids are halved as well
+  std::vector<int64_t> capacity;  // rows of each scale's buffers; empty: as many as voxels
+
+  int num_scales() const { return static_cast<int>(of_scales.size()); }
+  int count() const { return num_scales() + static_cast<int>(halved.size()); }
+  // The number of the scale that grid `g` belongs to.
+  int64_t scale_of(int g) const { return g < num_scales() ? g : halved[g - num_scales()]; }
+  VoxelGrid operator[](int g) const {
+    const VoxelGrid& grid = of_scales[scale_of(g)];
+    return g < num_scales() ? grid : elite_ops::halved(grid);
+  }
+};
 
 PointRange make_range(c10::ArrayRef<double> bounds) {
   TORCH_CHECK_VALUE(bounds.size() == 6, kOp, ": `point_cloud_range` must have 6 entries, got ",
@@ -53,11 +70,10 @@ VoxelGrid checked_grid(c10::IntArrayRef fine, int64_t scale, int64_t batch_size,
 }
 
 // The kernel of the maps that are wanted, if any.
-std::optional<KernelShape> check_kernel(c10::IntArrayRef kernel_size,
-                                        const std::vector<VoxelGrid>& grids) {
+std::optional<KernelShape> check_kernel(c10::IntArrayRef kernel_size, const Grids& grids) {
   if (kernel_size.empty()) return std::nullopt;
   const KernelShape kernel = checked_kernel_shape(kOp, kernel_size, {1, 1, 1});
-  for (const VoxelGrid& grid : grids) {
+  for (const VoxelGrid& grid : grids.of_scales) {
     check_kernel_map_keys(kOp, {grid.shape[0], grid.shape[1], grid.shape[2]}, grid.batch_size,
                           kernel);
   }
@@ -69,40 +85,126 @@ PointRows point_rows(const at::Tensor& points, const at::Tensor& batch_index) {
           batch_index.defined() ? batch_index.const_data_ptr<int64_t>() : nullptr};
 }
 
-// Checks every argument; the grids of the scales.
-std::vector<VoxelGrid> check(const at::Tensor& points, const std::optional<at::Tensor>& batch_index,
-                             c10::IntArrayRef spatial_shape, c10::IntArrayRef scales,
-                             int64_t batch_size, bool nested) {
+void check_points(const at::Tensor& points, const std::optional<at::Tensor>& batch_index) {
   check_dim(kOp, "points", points, 2);
   TORCH_CHECK_VALUE(points.size(1) >= 3, kOp, ": `points` must have at least 3 columns, got shape ",
                     points.sizes());
   check_dtype(kOp, "points", points, at::kFloat);
   check_row_count(kOp, "points", points.size(0));
-  if (batch_index) {
-    check_dim(kOp, "batch_index", *batch_index, 1);
-    check_size(kOp, "batch_index", *batch_index, 0, points.size(0));
-    check_dtype(kOp, "batch_index", *batch_index, at::kLong);
-    check_same_device(kOp, "batch_index", *batch_index, "points", points);
-  }
+  if (!batch_index) return;
+  check_dim(kOp, "batch_index", *batch_index, 1);
+  check_size(kOp, "batch_index", *batch_index, 0, points.size(0));
+  check_dtype(kOp, "batch_index", *batch_index, at::kLong);
+  check_same_device(kOp, "batch_index", *batch_index, "points", points);
+}
+
+Grids checked_grids(c10::IntArrayRef spatial_shape, c10::IntArrayRef scales, int64_t batch_size,
+                    bool nested, c10::IntArrayRef capacity, c10::IntArrayRef halved) {
   check_grid_shape(kOp, spatial_shape, batch_size);
   TORCH_CHECK_VALUE(!scales.empty() && scales.size() <= kMaxScales, kOp,
                     ": `scales` must have between 1 and ", kMaxScales, " entries, got ", scales);
-  std::vector<VoxelGrid> grids;
+  TORCH_CHECK_VALUE(capacity.empty() || capacity.size() == scales.size(), kOp,
+                    ": `capacity` must have one entry for each of `scales`, got ", capacity);
+  Grids grids{scales.vec(), {}, {}, capacity.vec()};
   for (const int64_t scale : scales) {
     TORCH_CHECK_VALUE(scale >= 1 && scale <= kMaxCellsPerAxis, kOp,
                       ": `scales` must be between 1 and 2^24, got ", scales);
-    grids.push_back(checked_grid(spatial_shape, scale, batch_size, nested));
+    grids.of_scales.push_back(checked_grid(spatial_shape, scale, batch_size, nested));
+  }
+  for (const int64_t rows : capacity) {
+    TORCH_CHECK_VALUE(rows >= 0, kOp, ": `capacity` must not be negative, got ", capacity);
+    check_row_count(kOp, "capacity", rows);
+  }
+  TORCH_CHECK_VALUE(halved.size() <= kMaxScales, kOp, ": `halved` must have at most ", kMaxScales,
+                    " entries, got ", halved);
+  for (const int64_t scale : halved) {
+    const auto* place = std::find(scales.begin(), scales.end(), scale);
+    TORCH_CHECK_VALUE(place != scales.end(), kOp, ": `halved` must name entries of `scales`, ",
+                      scales, ", got ", halved);
+    grids.halved.push_back(place - scales.begin());
   }
   return grids;
 }
 
+// One call on the CPU: a grid after the other.
+class OnCpu {
+ public:
+  OnCpu(const PointRows& points, const PointRange& range, const Grids& grids,
+        at::TensorOptions options)
+      : points_(points), range_(range), grids_(grids), options_(options) {
+    num_voxels_ = at::empty({grids.count()}, options.dtype(at::kLong));
+  }
+
+  Result run(const std::optional<KernelShape>& kernel) {
+    for (int g = 0; g < grids_.count(); ++g) add_voxels(g);
+    for (int s = 0; kernel && s < grids_.num_scales(); ++s) add_neighbors(s, *kernel);
+    return {indices_, inverse_, counts_, num_voxels_, neighbors_};
+  }
+
+ private:
+  int64_t& num_voxels(int g) { return num_voxels_.mutable_data_ptr<int64_t>()[g]; }
+
+  // How many rows the buffers of a grid with so many voxels have.
+  int64_t num_rows(int g, int64_t num_voxels) const {
+    if (grids_.capacity.empty()) return num_voxels;
+    const int64_t capacity = grids_.capacity[grids_.scale_of(g)];
+    TORCH_CHECK_VALUE(num_voxels <= capacity, kOp, ": `capacity` must hold the voxels (",
+                      num_voxels, " at scale ", grids_.scales[grids_.scale_of(g)], "), got ",
+                      capacity);
+    return capacity;
+  }
+
+  void add_voxels(int g) {
+    const auto allocate = [&](int64_t size) {
+      const int64_t rows = num_rows(g, size);
+      at::Tensor& indices = indices_.emplace_back(at::empty({rows, 4}, options_));
+      at::Tensor& counts = counts_.emplace_back(at::empty({rows}, options_));
+      return cpu::VoxelRows{indices.mutable_data_ptr<int32_t>(),
+                            counts.mutable_data_ptr<int32_t>()};
+    };
+    if (g < grids_.num_scales()) {
+      at::Tensor& inverse = inverse_.emplace_back(at::empty({points_.num_points}, options_));
+      num_voxels(g) =
+          cpu::voxelize(points_, range_, grids_[g], inverse.mutable_data_ptr<int32_t>(), allocate);
+      return;
+    }
+    const auto fine = static_cast<int>(grids_.scale_of(g));
+    const at::Tensor indices = indices_[fine];
+    at::Tensor& inverse = inverse_.emplace_back(at::empty({indices.size(0)}, options_));
+    auto* rows = inverse.mutable_data_ptr<int32_t>();
+    num_voxels(g) = cpu::halve_voxels(indices.const_data_ptr<int32_t>(), num_voxels(fine),
+                                      grids_[g], rows, allocate);
+    std::fill(rows + num_voxels(fine), rows + indices.size(0), -1);
+  }
+
+  void add_neighbors(int s, const KernelShape& kernel) {
+    const at::Tensor& indices = indices_[s];
+    at::Tensor& neighbors =
+        neighbors_.emplace_back(at::empty({kernel.num_offsets(), indices.size(0)}, options_));
+    const VoxelGrid grid = grids_[s];
+    cpu::build_kernel_map({indices.const_data_ptr<int32_t>(),
+                           num_voxels(s),
+                           grid.batch_size,
+                           {grid.shape[0], grid.shape[1], grid.shape[2]}},
+                          kernel, indices.size(0), neighbors.mutable_data_ptr<int32_t>());
+  }
+
+  const PointRows& points_;
+  const PointRange& range_;
+  const Grids& grids_;
+  at::TensorOptions options_;
+  at::Tensor num_voxels_;
+  Tensors indices_, inverse_, counts_, neighbors_;
+};
+
 Result voxelize_cpu(const at::Tensor& points_, const std::optional<at::Tensor>& batch_index_,
                     c10::ArrayRef<double> point_cloud_range, c10::IntArrayRef spatial_shape,
                     c10::IntArrayRef scales, int64_t batch_size, bool nested,
-                    c10::IntArrayRef kernel_size) {
+                    c10::IntArrayRef kernel_size, c10::IntArrayRef capacity,
+                    c10::IntArrayRef halved) {
   const PointRange range = make_range(point_cloud_range);
-  const std::vector<VoxelGrid> grids =
-      check(points_, batch_index_, spatial_shape, scales, batch_size, nested);
+  check_points(points_, batch_index_);
+  const Grids grids = checked_grids(spatial_shape, scales, batch_size, nested, capacity, halved);
   const std::optional<KernelShape> kernel = check_kernel(kernel_size, grids);
   const at::Tensor points = points_.contiguous();
   const at::Tensor batch_index = batch_index_ ? batch_index_->contiguous() : at::Tensor();
@@ -111,35 +213,7 @@ Result voxelize_cpu(const at::Tensor& points_, const std::optional<at::Tensor>& 
   TORCH_CHECK_INDEX(outside == rows.num_points, kOp,
                     ": `batch_index` must be at least 0 and below `batch_size` (", batch_size,
                     "), got ", rows.batch_index[outside], " at row ", outside);
-  const auto options = points.options().dtype(at::kInt);
-  const auto num_scales = static_cast<int64_t>(grids.size());
-  at::Tensor num_voxels = at::empty({num_scales}, options.dtype(at::kLong));
-  Result result;
-  auto& [all_indices, all_inverse, all_counts, _, all_neighbors] = result;
-  for (int64_t s = 0; s < num_scales; ++s) {
-    at::Tensor inverse = at::empty({rows.num_points}, options);
-    const auto allocate = [&](int64_t size) {
-      at::Tensor& indices = all_indices.emplace_back(at::empty({size, 4}, options));
-      at::Tensor& counts = all_counts.emplace_back(at::empty({size}, options));
-      return cpu::VoxelRows{indices.mutable_data_ptr<int32_t>(),
-                            counts.mutable_data_ptr<int32_t>()};
-    };
-    num_voxels.mutable_data_ptr<int64_t>()[s] =
-        cpu::voxelize(rows, range, grids[s], inverse.mutable_data_ptr<int32_t>(), allocate);
-    all_inverse.push_back(inverse);
-    if (!kernel) continue;
-    const at::Tensor& indices = all_indices.back();
-    at::Tensor& neighbors = all_neighbors.emplace_back(
-        at::empty({kernel->num_offsets(), indices.size(0)}, indices.options()));
-    const auto& shape = grids[s].shape;
-    cpu::build_kernel_map({indices.const_data_ptr<int32_t>(),
-                           indices.size(0),
-                           batch_size,
-                           {shape[0], shape[1], shape[2]}},
-                          *kernel, neighbors.mutable_data_ptr<int32_t>());
-  }
-  std::get<3>(result) = num_voxels;
-  return result;
+  return OnCpu(rows, range, grids, points.options().dtype(at::kInt)).run(kernel);
 }
 
 #ifdef ELITE_WITH_CUDA
@@ -154,58 +228,75 @@ at::Tensor read_sizes(const at::Tensor& num_voxels) {
   return sizes;
 }
 
+cuda::VoxelizeArguments cuda_arguments(const PointRows& points, const PointRange& range,
+                                       const Grids& grids) {
+  cuda::VoxelizeArguments arguments{points, range, grids.count(), {}};
+  for (int g = 0; g < grids.count(); ++g) {
+    const int64_t scale = grids.scale_of(g);
+    arguments.grids[g] = {
+        grids[g], g < grids.num_scales() ? cuda::kOfPoints : static_cast<int>(scale),
+        grids.capacity.empty() ? std::numeric_limits<int64_t>::max() : grids.capacity[scale]};
+  }
+  return arguments;
+}
+
 Result voxelize_cuda(const at::Tensor& points_, const std::optional<at::Tensor>& batch_index_,
                      c10::ArrayRef<double> point_cloud_range, c10::IntArrayRef spatial_shape,
                      c10::IntArrayRef scales, int64_t batch_size, bool nested,
-                     c10::IntArrayRef kernel_size) {
-  cuda::VoxelizeArguments arguments{};
-  arguments.range = make_range(point_cloud_range);
-  const std::vector<VoxelGrid> grids =
-      check(points_, batch_index_, spatial_shape, scales, batch_size, nested);
+                     c10::IntArrayRef kernel_size, c10::IntArrayRef capacity,
+                     c10::IntArrayRef halved) {
+  const PointRange range = make_range(point_cloud_range);
+  check_points(points_, batch_index_);
+  const Grids grids = checked_grids(spatial_shape, scales, batch_size, nested, capacity, halved);
   const std::optional<KernelShape> kernel = check_kernel(kernel_size, grids);
   const c10::cuda::CUDAGuard guard(points_.device());
   const auto stream = c10::cuda::getCurrentCUDAStream();
   const at::Tensor points = points_.contiguous();
   const at::Tensor batch_index = batch_index_ ? batch_index_->contiguous() : at::Tensor();
-  arguments.points = point_rows(points, batch_index);
-  arguments.num_scales = static_cast<int>(grids.size());
-  std::copy(grids.begin(), grids.end(), arguments.grids);
+  cuda::VoxelizeArguments arguments = cuda_arguments(point_rows(points, batch_index), range, grids);
 
   const auto options = points.options().dtype(at::kInt);
   const auto workspace_bytes = static_cast<int64_t>(cuda::voxelize_workspace_bytes(arguments));
   at::Tensor workspace = at::empty({workspace_bytes}, options.dtype(at::kByte));
-  at::Tensor num_voxels = at::empty({arguments.num_scales}, options.dtype(at::kLong));
+  at::Tensor num_voxels = at::empty({grids.count()}, options.dtype(at::kLong));
   C10_CUDA_CHECK(cuda::count_voxels(arguments, workspace.mutable_data_ptr(),
                                     num_voxels.mutable_data_ptr<int64_t>(), device_error_flag(),
                                     stream));
-  const at::Tensor sizes = read_sizes(num_voxels);
+  if (grids.capacity.empty()) {
+    const at::Tensor sizes = read_sizes(num_voxels);
+    for (int g = 0; g < grids.count(); ++g) {
+      arguments.grids[g].capacity = sizes.const_data_ptr<int64_t>()[g];
+    }
+  }
 
   Result result;
   auto& [all_indices, all_inverse, all_counts, _, all_neighbors] = result;
   std::vector<cuda::VoxelRows> voxels;
-  for (int s = 0; s < arguments.num_scales; ++s) {
-    const int64_t size = sizes.const_data_ptr<int64_t>()[s];
-    all_indices.push_back(at::empty({size, 4}, options));
-    all_inverse.push_back(at::empty({points.size(0)}, options));
-    all_counts.push_back(at::empty({size}, options));
-    voxels.push_back({all_indices[s].mutable_data_ptr<int32_t>(),
-                      all_inverse[s].mutable_data_ptr<int32_t>(),
-                      all_counts[s].mutable_data_ptr<int32_t>()});
+  for (int g = 0; g < grids.count(); ++g) {
+    const cuda::GridArguments& grid = arguments.grids[g];
+    const bool of_points = grid.of == cuda::kOfPoints;
+    all_indices.push_back(at::empty({grid.capacity, 4}, options));
+    all_inverse.push_back(
+        at::empty({of_points ? points.size(0) : arguments.grids[grid.of].capacity}, options));
+    all_counts.push_back(at::empty({grid.capacity}, options));
+    voxels.push_back({all_indices[g].mutable_data_ptr<int32_t>(),
+                      all_inverse[g].mutable_data_ptr<int32_t>(),
+                      all_counts[g].mutable_data_ptr<int32_t>()});
   }
   C10_CUDA_CHECK(cuda::emit_voxels(arguments, workspace.mutable_data_ptr(), voxels.data(),
-                                   sizes.const_data_ptr<int64_t>(), stream));
+                                   num_voxels.const_data_ptr<int64_t>(), stream));
   std::get<3>(result) = num_voxels;
   if (!kernel) return result;
 
   std::vector<int32_t*> tables;
-  for (int s = 0; s < arguments.num_scales; ++s) {
+  for (int s = 0; s < grids.num_scales(); ++s) {
     at::Tensor& neighbors = all_neighbors.emplace_back(
-        at::empty({kernel->num_offsets(), sizes.const_data_ptr<int64_t>()[s]}, options));
+        at::empty({kernel->num_offsets(), arguments.grids[s].capacity}, options));
     tables.push_back(neighbors.mutable_data_ptr<int32_t>());
   }
   C10_CUDA_CHECK(cuda::find_voxel_neighbors(arguments, workspace.mutable_data_ptr(), voxels.data(),
-                                            sizes.const_data_ptr<int64_t>(), *kernel, tables.data(),
-                                            stream));
+                                            num_voxels.const_data_ptr<int64_t>(), *kernel,
+                                            tables.data(), stream));
   return result;
 }
 #endif
@@ -215,7 +306,8 @@ Result voxelize_cuda(const at::Tensor& points_, const std::optional<at::Tensor>&
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
   m.def(
       "voxelize(Tensor points, Tensor? batch_index, float[] point_cloud_range, "
-      "SymInt[] spatial_shape, int[] scales, SymInt batch_size, bool nested, int[] kernel_size) "
+      "SymInt[] spatial_shape, int[] scales, SymInt batch_size, bool nested, int[] kernel_size, "
+      "SymInt[] capacity=[], int[] halved=[]) "
       "-> (Tensor[] indices, Tensor[] inverse, Tensor[] counts, Tensor num_voxels, "
       "Tensor[] neighbors)");
 }

@@ -12,8 +12,9 @@ namespace elite_ops {
 
 // float32 holds every integer up to here, so a cell number survives the arithmetic of `cell_of`.
 constexpr int64_t kMaxCellsPerAxis = int64_t{1} << 24;
-// Scales of one call: kernels take their grids by value.
+// Scales of one call, and its grids with the halved ones: kernels take them by value.
 constexpr int kMaxScales = 16;
+constexpr int kMaxGrids = 2 * kMaxScales;
 
 // A box in space (m). The extent is max - min, rounded to float32 once.
 struct PointRange {
@@ -100,6 +101,13 @@ inline VoxelGrid make_grid(const int64_t* fine, int64_t scale, int64_t batch_siz
   }
   grid.divisor = nested ? static_cast<int32_t>(scale) : 1;
   grid.batch_size = batch_size;
+  return grid;
+}
+
+// The grid whose cells are each 2 x 2 x 2 cells of `grid`.
+inline VoxelGrid halved(VoxelGrid grid) {
+  for (int32_t& size : grid.shape) size = (size + 1) / 2;
+  grid.divisor *= 2;
   return grid;
 }
 

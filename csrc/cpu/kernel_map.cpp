@@ -124,27 +124,27 @@ void join(const std::vector<int64_t>& keys, int64_t begin, int64_t end, const Of
 
 }  // namespace
 
-VoxelSetError build_kernel_map(const VoxelSet& voxels, const KernelShape& kernel,
+VoxelSetError build_kernel_map(const VoxelSet& voxels, const KernelShape& kernel, int64_t capacity,
                                int32_t* neighbors) {
   const PaddedKeys key(voxels, kernel);
   const SortedVoxels sorted(voxels, key);
   if (sorted.error.kind != VoxelSetError::kNone) return sorted.error;
   const int64_t num_voxels = voxels.num_voxels, last = kernel.num_offsets() - 1;
-  parallel_for(0, (last + 1) * num_voxels, kGrain * 16, [&](int64_t begin, int64_t end) {
-    std::fill(neighbors + begin, neighbors + end, -1);
+  parallel_for(0, last + 1, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) std::fill_n(neighbors + k * capacity, num_voxels, -1);
   });
   // Where j is the neighbour of i under an offset, i is that of j under the opposite one: half of
   // the offsets are searched, and no entry is written twice.
   const std::vector<OffsetColumn> columns = columns_after_centre(kernel, key);
   parallel_for(0, num_voxels, kGrain, [&](int64_t begin, int64_t end) {
-    std::iota(neighbors + last / 2 * num_voxels + begin, neighbors + last / 2 * num_voxels + end,
-              static_cast<int32_t>(begin));
+    int32_t* centre = neighbors + last / 2 * capacity;
+    std::iota(centre + begin, centre + end, static_cast<int32_t>(begin));
     for (const OffsetColumn& column : columns) {
       join(sorted.keys, begin, end, column, kernel.dilation[2],
            [&](int64_t i, int64_t offset, int64_t j) {
              const int64_t row = sorted.row(i), other = sorted.row(j);
-             neighbors[offset * num_voxels + row] = static_cast<int32_t>(other);
-             neighbors[(last - offset) * num_voxels + other] = static_cast<int32_t>(row);
+             neighbors[offset * capacity + row] = static_cast<int32_t>(other);
+             neighbors[(last - offset) * capacity + other] = static_cast<int32_t>(row);
            });
     }
   });

@@ -23,10 +23,11 @@ struct VoxelSetError {
   int64_t other_row = -1;
 };
 
-// Writes neighbors [K, V]: the row of each voxel's neighbour under each offset, -1 where there is
-// none. Voxels may come in any order; those of voxelize() are taken as fast as they are sorted.
-// The cells of all grids, each widened by the kernel's reach, must be fewer than 2^62.
-VoxelSetError build_kernel_map(const VoxelSet& voxels, const KernelShape& kernel,
+// Writes the first V columns of neighbors [K, capacity]: the row of each voxel's neighbour under
+// each offset, -1 where there is none. Voxels may come in any order; those of voxelize() are taken
+// as fast as they are sorted. The cells of all grids, each widened by the kernel's reach, must be
+// fewer than 2^62.
+VoxelSetError build_kernel_map(const VoxelSet& voxels, const KernelShape& kernel, int64_t capacity,
                                int32_t* neighbors);
 
 }  // namespace elite_ops::cpu

@@ -58,26 +58,28 @@ void find_keys(const PointRows& points, const PointRange& range, const VoxelGrid
   }
 }
 
-// One call of voxelize() for a grid that is small enough for a bitmap.
+// Numbers the cells that points lie in, in a grid that is small enough for a bitmap.
 class BucketedBitmap {
  public:
-  BucketedBitmap(const PointRows& points, const VoxelGrid& grid)
-      : points_(points),
+  BucketedBitmap(int64_t num_points, const VoxelGrid& grid)
+      : num_points_(num_points),
         grid_(grid),
         num_buckets_((grid.num_words() * 64 + kBucketCells - 1) / kBucketCells),
-        num_chunks_(std::clamp<int64_t>(points.num_points / kGrain, 1, num_threads())),
+        num_chunks_(std::clamp<int64_t>(num_points / kGrain, 1, num_threads())),
         next_(num_chunks_ * (num_buckets_ + 1)),
         bucket_begin_(num_buckets_ + 1),
         voxel_begin_(num_buckets_ + 1),
-        keys_(std::make_unique_for_overwrite<int32_t[]>(points.num_points)),
-        entries_(std::make_unique_for_overwrite<Entry[]>(points.num_points)) {}
+        keys_(std::make_unique_for_overwrite<int32_t[]>(num_points)),
+        entries_(std::make_unique_for_overwrite<Entry[]>(num_points)) {}
 
-  // Sorts the points by bucket, each bucket in the order of the points. Those outside the range
-  // come last, in a bucket of their own.
-  void partition(const PointRange& range) {
+  // Sorts the points by bucket, each bucket in the order of the points. `find_keys(begin, end,
+  // outside, keys)` writes the keys of the points from `begin` to `end`; those without a cell, with
+  // the key `outside`, come last, in a bucket of their own.
+  template <typename FindKeys>
+  void partition(const FindKeys& find_keys) {
     for_chunks([&](int64_t chunk, int64_t begin, int64_t end) {
       const auto outside = static_cast<int32_t>(num_buckets_ << kBucketBits);
-      find_keys(points_, range, grid_, begin, end, outside, &keys_[begin]);
+      find_keys(begin, end, outside, &keys_[begin]);
       int32_t* count = &next_[chunk * (num_buckets_ + 1)];
       for (int64_t i = begin; i < end; ++i) ++count[keys_[i] >> kBucketBits];
     });
@@ -129,7 +131,7 @@ class BucketedBitmap {
         }
       }
     });
-    for (int64_t e = bucket_begin_[num_buckets_]; e < points_.num_points; ++e) {
+    for (int64_t e = bucket_begin_[num_buckets_]; e < num_points_; ++e) {
       inverse[entries_[e].point] = -1;
     }
   }
@@ -140,8 +142,7 @@ class BucketedBitmap {
   void for_chunks(const Body& body) const {
     parallel_for(0, num_chunks_, 1, [&](int64_t first, int64_t last) {
       for (int64_t chunk = first; chunk < last; ++chunk) {
-        body(chunk, points_.num_points * chunk / num_chunks_,
-             points_.num_points * (chunk + 1) / num_chunks_);
+        body(chunk, num_points_ * chunk / num_chunks_, num_points_ * (chunk + 1) / num_chunks_);
       }
     });
   }
@@ -185,7 +186,7 @@ class BucketedBitmap {
     return count;
   }
 
-  const PointRows& points_;
+  const int64_t num_points_;
   const VoxelGrid& grid_;
   const int64_t num_buckets_;
   const int64_t num_chunks_;
@@ -196,13 +197,24 @@ class BucketedBitmap {
   std::unique_ptr<Entry[]> entries_;
 };
 
-int64_t voxelize_by_sort(const PointRows& points, const PointRange& range, const VoxelGrid& grid,
+template <typename FindKeys>
+int64_t number_by_bitmap(int64_t num_points, const VoxelGrid& grid, const FindKeys& find_keys,
                          int32_t* inverse, const std::function<VoxelRows(int64_t)>& allocate) {
+  BucketedBitmap bitmap(num_points, grid);
+  bitmap.partition(find_keys);
+  const int64_t num_voxels = bitmap.rank();
+  bitmap.emit(allocate(num_voxels), inverse);
+  return num_voxels;
+}
+
+template <typename FindKeys>
+int64_t number_by_sort(int64_t num_points, const VoxelGrid& grid, const FindKeys& find_keys,
+                       int32_t* inverse, const std::function<VoxelRows(int64_t)>& allocate) {
   constexpr int64_t kOutside = -1;
-  std::vector<int64_t> keys(points.num_points);
-  find_keys(points, range, grid, 0, points.num_points, kOutside, keys.data());
+  std::vector<int64_t> keys(num_points);
+  find_keys(int64_t{0}, num_points, kOutside, keys.data());
   std::vector<KeyedRow> sorted;
-  for (int64_t i = 0; i < points.num_points; ++i) {
+  for (int64_t i = 0; i < num_points; ++i) {
     inverse[i] = -1;
     if (keys[i] != kOutside) sorted.push_back({keys[i], static_cast<int32_t>(i)});
   }
@@ -221,6 +233,15 @@ int64_t voxelize_by_sort(const PointRows& points, const PointRange& range, const
   return num_voxels;
 }
 
+// Numbers the cells of points from the points' keys.
+template <typename FindKeys>
+int64_t number_cells(int64_t num_points, const VoxelGrid& grid, const FindKeys& find_keys,
+                     int32_t* inverse, const std::function<VoxelRows(int64_t)>& allocate) {
+  return uses_bitmap(grid.num_words(), num_points)
+             ? number_by_bitmap(num_points, grid, find_keys, inverse, allocate)
+             : number_by_sort(num_points, grid, find_keys, inverse, allocate);
+}
+
 }  // namespace
 
 int64_t first_outside_batch(const PointRows& points, int64_t batch_size) {
@@ -232,14 +253,22 @@ int64_t first_outside_batch(const PointRows& points, int64_t batch_size) {
 
 int64_t voxelize(const PointRows& points, const PointRange& range, const VoxelGrid& grid,
                  int32_t* inverse, const std::function<VoxelRows(int64_t)>& allocate) {
-  if (!uses_bitmap(grid.num_words(), points.num_points)) {
-    return voxelize_by_sort(points, range, grid, inverse, allocate);
-  }
-  BucketedBitmap bitmap(points, grid);
-  bitmap.partition(range);
-  const int64_t num_voxels = bitmap.rank();
-  bitmap.emit(allocate(num_voxels), inverse);
-  return num_voxels;
+  const auto keys_of_points = [&](int64_t begin, int64_t end, auto outside, auto* keys) {
+    find_keys(points, range, grid, begin, end, outside, keys);
+  };
+  return number_cells(points.num_points, grid, keys_of_points, inverse, allocate);
+}
+
+int64_t halve_voxels(const int32_t* indices, int64_t num_voxels, const VoxelGrid& halved,
+                     int32_t* inverse, const std::function<VoxelRows(int64_t)>& allocate) {
+  const auto keys_of_voxels = [&](int64_t begin, int64_t end, auto outside, auto* keys) {
+    for (int64_t i = begin; i < end; ++i) {
+      const int32_t* index = indices + i * 4;
+      keys[i - begin] = static_cast<decltype(outside)>(
+          halved.key(index[0], index[1] / 2, index[2] / 2, index[3] / 2));
+    }
+  };
+  return number_cells(num_voxels, halved, keys_of_voxels, inverse, allocate);
 }
 
 }  // namespace elite_ops::cpu

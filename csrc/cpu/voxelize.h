@@ -20,4 +20,8 @@ int64_t first_outside_batch(const PointRows& points, int64_t batch_size);
 int64_t voxelize(const PointRows& points, const PointRange& range, const VoxelGrid& grid,
                  int32_t* inverse, const std::function<VoxelRows(int64_t)>& allocate);
 
+// The same for the voxels [num_voxels, 4] of a grid, taken as points in the grid that halves it.
+int64_t halve_voxels(const int32_t* indices, int64_t num_voxels, const VoxelGrid& halved,
+                     int32_t* inverse, const std::function<VoxelRows(int64_t)>& allocate);
+
 }  // namespace elite_ops::cpu

@@ -13,11 +13,14 @@
 
 namespace elite_ops::cuda {
 
-// Voxels [V, 4] in a grid.
+// Voxels in a grid.
 struct VoxelSet {
-  const int32_t* indices;
+  const int32_t* indices;  // [num_voxels, 4]
   int64_t num_voxels;
   VoxelGrid grid;
+  const int64_t* num_true = nullptr;  // how many of the rows are voxels, on the device; null: all
+
+  __device__ int64_t size() const { return num_true == nullptr ? num_voxels : *num_true; }
 
   __device__ bool in_grid(int64_t i) const {
     const int32_t* index = indices + i * 4;
@@ -120,7 +123,7 @@ __global__ void find_neighbors_kernel(const NeighborTables<Index> tables) {
   const VoxelSet& voxels = tables.voxels[t];
   const VoxelGrid& grid = voxels.grid;
   const int64_t i = (blockIdx.x - tables.first_block[t]) * blockDim.x + threadIdx.x;
-  if (i >= voxels.num_voxels) return;
+  if (i >= voxels.size()) return;
 
   const int32_t* index = voxels.indices + i * 4;
   const int column = static_cast<int>(blockIdx.y);
@@ -139,7 +142,8 @@ __global__ void find_neighbors_kernel(const NeighborTables<Index> tables) {
       row =
           k == middle ? static_cast<int32_t>(i) : walk.find(grid.key(index[0], cell_x, cell_y, z));
     }
-    tables.neighbors[t][k * voxels.num_voxels + i] = row;
+    // A voxel that found no place in its buffer is nobody's neighbour.
+    tables.neighbors[t][k * voxels.num_voxels + i] = row < voxels.num_voxels ? row : -1;
   }
 }
 

@@ -1,7 +1,7 @@
 // The occupied cells of a grid at several scales, and the row of each point's cell.
 //
-// In two phases, as the host has to learn the sizes before it can allocate the voxels, and a third
-// one for kernel maps.
+// In phases: the host may want to learn the sizes before it allocates the voxels, or gives buffers
+// of a fixed capacity and never asks.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -14,34 +14,47 @@
 
 namespace elite_ops::cuda {
 
+constexpr int kOfPoints = -1;
+
+// One grid of a call.
+struct GridArguments {
+  VoxelGrid grid;
+  int of;            // kOfPoints; or the number of the grid that this one halves, whose voxels are
+                     // then what lies in its cells
+  int64_t capacity;  // rows of its buffers
+};
+
 struct VoxelizeArguments {
   PointRows points;
   PointRange range;
-  int num_scales;
-  VoxelGrid grids[kMaxScales];  // all of the same batch size
+  int num_grids;
+  GridArguments grids[kMaxGrids];  // all of the same batch size
 };
 
-// One scale's results.
+// One grid's results. What rows past the number of voxels hold is not defined, except in `inverse`:
+// there they have no cell.
 struct VoxelRows {
-  int32_t* indices;  // [V, 4]
-  int32_t* inverse;  // [N]
-  int32_t* counts;   // [V]
+  int32_t* indices;  // [capacity, 4]
+  int32_t* inverse;  // [N]; of a halved grid [capacity of the grid that it halves]
+  int32_t* counts;   // [capacity]
 };
 
 size_t voxelize_workspace_bytes(const VoxelizeArguments& arguments);
 
-// Writes num_voxels [num_scales]. Points whose batch index is outside [0, batch_size) are left out,
-// with kIndexOutOfRange.
+// Writes num_voxels [num_grids], at most each grid's capacity: voxels beyond are left out, with
+// kCapacityExceeded. So are points whose batch index is outside [0, batch_size), with
+// kIndexOutOfRange.
 cudaError_t count_voxels(const VoxelizeArguments& arguments, void* workspace, int64_t* num_voxels,
                          int32_t* error_flag, cudaStream_t stream);
 
-// Writes what count_voxels() left in the workspace. `voxels` and `num_voxels` are on the host, one
-// element per scale.
+// Writes what count_voxels() left in the workspace. `voxels`, on the host, has one element per
+// grid; `num_voxels` is on the device.
 cudaError_t emit_voxels(const VoxelizeArguments& arguments, void* workspace,
                         const VoxelRows* voxels, const int64_t* num_voxels, cudaStream_t stream);
 
-// Writes the neighbours [K, V] of each scale's voxels, by the index that emit_voxels() left in the
-// workspace: all scales that a bitmap serves in one launch. `neighbors` is on the host.
+// Writes the neighbours [K, capacity] of the voxels of the grids that have points, by the index
+// that emit_voxels() left in the workspace: all that a bitmap serves in one launch. `neighbors`, on
+// the host, has one element per grid.
 cudaError_t find_voxel_neighbors(const VoxelizeArguments& arguments, void* workspace,
                                  const VoxelRows* voxels, const int64_t* num_voxels,
                                  const KernelShape& kernel, int32_t* const* neighbors,

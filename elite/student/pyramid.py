@@ -67,28 +67,17 @@ def build_pyramid(
         batch_size=batch_size,
         nested=nested,
         kernel_size=3,
+        halved=scales[:-1],
     )
     levels = [Level(v, build_segments(v.inverse, v.indices.shape[0])) for v in voxels]
-    steps = [_step(fine, coarse, batch_size) for fine, coarse in pairwise(levels)]
+    steps = [_step(fine, coarse) for fine, coarse in pairwise(levels)]
     return Pyramid(levels, steps, batch_size)
 
 
-def _step(fine: Level, coarse: Level, batch_size: int) -> Step:
+def _step(fine: Level, coarse: Level) -> Step:
+    halved = fine.voxels.halved
+    assert halved is not None
     return Step(
-        halved=_halve(fine.voxels, batch_size),
+        halved=build_segments(halved.inverse, halved.indices.shape[0]),
         transition=build_transition(fine.points, coarse.points),
     )
-
-
-def _halve(voxels: Voxels, batch_size: int) -> Segments:
-    """Groups voxels by halved coordinates: voxelizes their centres, in units of voxels."""
-    (halved,) = voxelize(
-        voxels.indices[:, 1:] + 0.5,
-        voxels.indices[:, 0].long(),
-        point_cloud_range=(0, 0, 0, *voxels.spatial_shape),
-        spatial_shape=voxels.spatial_shape,
-        scales=(2,),
-        batch_size=batch_size,
-        nested=True,
-    )
-    return build_segments(halved.inverse, halved.indices.shape[0])

@@ -25,6 +25,8 @@ def voxelize(
     batch_size: int | None = None,
     nested: bool = False,
     kernel_size: int | Sequence[int] | None = None,
+    capacity: int | Sequence[int] | None = None,
+    halved: Sequence[int] = (),
 ) -> list[Voxels]:
     """Finds the voxels that hold points, and the voxel of each point, at each scale.
 
@@ -51,14 +53,21 @@ def voxelize(
         kernel_size: of submanifold convolutions (1, 3, 5 or 7; one number, or one per axis), whose
             kernel maps come with the voxels: those of `build_kernel_map`, but on CUDA from the
             index that is there already, in one launch for all scales.
+        capacity: the rows of each scale's buffers, one number or one per scale: nothing then waits
+            for the device to count the voxels. There are never more voxels than points. None: as
+            many rows as voxels.
+        halved: scales whose voxels are grouped by 2 x 2 x 2 cells as well, as `Voxels.halved`.
 
     Returns:
-        The voxels of each scale, in order of (batch, x, y, z), with `kernel_map` if asked for.
+        The voxels of each scale, in order of (batch, x, y, z), with `kernel_map` and `halved` if
+        asked for.
 
     Raises:
         IndexError: if an entry of `batch_index` is outside [0, batch_size).
-        ValueError: if a shape, the range or a scale makes no sense, or if the cells of all samples
-            are too many for a 63-bit key.
+        ValueError: if a shape, the range or a scale makes no sense, if the cells of all samples
+            are too many for a 63-bit key, or if a scale has more voxels than its capacity. On CUDA
+            the voxels beyond the capacity, and their points, are left out, and
+            `check_device_errors` reports it.
         TypeError: if a dtype is not the one above.
 
     Example:
@@ -69,7 +78,8 @@ def voxelize(
         ([[0, 0, 0, 0], [0, 3, 0, 0]], [0, 1, 0])
 
     *Differentiable*: no.
-    *Sync*: CUDA: one, for the sizes; another for `batch_size` if it has to be read.
+    *Sync*: CUDA: one for the sizes, none with `capacity`; another for `batch_size` if it has to be
+    read.
     *Deterministic*: yes.
     *Source*: the voxel index of 2DPASS (Yan et al., ECCV 2022), which ELiTe keeps.
     """
@@ -86,19 +96,37 @@ def voxelize(
         batch_size,
         nested,
         kernel or (),
+        _per_scale(capacity, len(scales)),
+        halved,
     )
-    maps: list[KernelMap | None] = [None for _ in scales]
-    if kernel is not None:
-        maps = [KernelMap(table, table, mirrored=True, kernel_size=kernel) for table in neighbors]
-    rows = zip(indices, inverse, counts, num_voxels.unbind(), maps, strict=True)
+    rows = list(zip(indices, inverse, counts, num_voxels.unbind(), strict=True))
+    shapes = [_divided(spatial_shape, scale) for scale in scales]
+    coarser = {
+        scale: Voxels(*rows[len(scales) + i], 2 * scale, _divided(shapes[scales.index(scale)], 2))
+        for i, scale in enumerate(halved)
+    }
+
+    def kernel_map(s: int) -> KernelMap | None:
+        if kernel is None:
+            return None
+        num_rows = None if capacity is None else rows[s][3]
+        table = neighbors[s]
+        return KernelMap(table, table, mirrored=True, kernel_size=kernel, num_rows=num_rows)
+
     return [
-        Voxels(i, v, c, n, scale, _shape(spatial_shape, scale), kernel_map)
-        for scale, (i, v, c, n, kernel_map) in zip(scales, rows, strict=True)
+        Voxels(*rows[s], scale, shapes[s], kernel_map(s), coarser.get(scale))
+        for s, scale in enumerate(scales)
     ]
 
 
-def _shape(spatial_shape: Sequence[int], scale: int) -> tuple[int, int, int]:
-    x, y, z = (-(-size // scale) for size in spatial_shape)
+def _per_scale(capacity: int | Sequence[int] | None, num_scales: int) -> Sequence[int]:
+    if capacity is None:
+        return ()
+    return capacity if isinstance(capacity, Sequence) else [capacity] * num_scales
+
+
+def _divided(shape: Sequence[int], scale: int) -> tuple[int, int, int]:
+    x, y, z = (-(-size // scale) for size in shape)
     return x, y, z
 
 
@@ -111,17 +139,25 @@ def _fake(
     batch_size: int,
     nested: bool,
     kernel_size: Sequence[int],
+    capacity: Sequence[int] = (),
+    halved: Sequence[int] = (),
 ) -> tuple[list[Tensor], list[Tensor], list[Tensor], Tensor, list[Tensor]]:
     def empty(*shape: int | torch.SymInt) -> Tensor:
         return points.new_empty(shape, dtype=torch.int32)
 
-    sizes = [torch.library.get_ctx().new_dynamic_size() for _ in scales]
+    of = [*range(len(scales)), *map(scales.index, halved)]  # the scale of each grid
+    if capacity:
+        sizes = [capacity[s] for s in of]
+    else:
+        sizes = [torch.library.get_ctx().new_dynamic_size() for _ in of]
+    num_scales = len(scales)
+    inverse_of_halved = [empty(sizes[s]) for s in of[num_scales:]]
     return (
         [empty(size, 4) for size in sizes],
-        [empty(points.shape[0]) for _ in sizes],
+        [*(empty(points.shape[0]) for _ in scales), *inverse_of_halved],
         [empty(size) for size in sizes],
         points.new_empty(len(sizes), dtype=torch.int64),
-        [empty(math.prod(kernel_size), size) for size in sizes] if kernel_size else [],
+        [empty(math.prod(kernel_size), n) for n in sizes[:num_scales]] if kernel_size else [],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -24,6 +25,7 @@ def voxelize(
     batch_size: int | None = None,
     nested: bool = False,
     kernel_size: int | Sequence[int] | None = None,
+    halved: Sequence[int] = (),
 ) -> list[Voxels]:
     """See `elite_ops.voxelize`."""
     xyz = points[:, :3]
@@ -42,28 +44,45 @@ def voxelize(
 
     voxels = []
     for scale in scales:
-        shape = tuple(math.ceil(size / scale) for size in spatial_shape)
+        shape = _divided(spatial_shape, scale)
         cell = cells(tuple(spatial_shape)) // scale if nested else cells(shape)
-        key = batch_index[inside]
-        for axis in range(3):
-            key = key * shape[axis] + cell[:, axis]
-        key, row, counts = torch.unique(key, return_inverse=True, return_counts=True)
+        found = _number(batch_index[inside], cell, shape, scale)
         inverse = torch.full((len(points),), -1, dtype=torch.int32, device=points.device)
-        inverse[inside] = row.int()
-        columns = []
-        for size in reversed(shape):
-            columns.append(key % size)
-            key = key // size
-        indices = torch.stack([key, *reversed(columns)], dim=1).int()
-        num_voxels = torch.tensor(len(indices), device=points.device)
-        kernel_map = None
+        inverse[inside] = found.inverse
+        kernel_map = coarser = None
         if kernel_size is not None:
             num_samples = batch_size or int(batch_index.max()) + 1
             kernel_map = build_kernel_map(
-                indices, spatial_shape=shape, batch_size=num_samples, kernel_size=kernel_size
+                found.indices, spatial_shape=shape, batch_size=num_samples, kernel_size=kernel_size
             )
-        x, y, z = shape
-        voxels.append(
-            Voxels(indices, inverse, counts.int(), num_voxels, scale, (x, y, z), kernel_map)
-        )
+        if scale in halved:
+            batch, *cell_of_voxel = found.indices.long().unbind(1)
+            half = torch.stack(cell_of_voxel, dim=1) // 2
+            coarser = _number(batch, half, _divided(shape, 2), 2 * scale)
+        voxels.append(replace(found, inverse=inverse, kernel_map=kernel_map, halved=coarser))
     return voxels
+
+
+def _divided(shape: Sequence[int], scale: int) -> tuple[int, int, int]:
+    x, y, z = (math.ceil(size / scale) for size in shape)
+    return x, y, z
+
+
+def _number(
+    batch: Tensor,  # [N] int64
+    cell: Tensor,  # [N, 3] int64
+    shape: tuple[int, int, int],
+    scale: int,
+) -> Voxels:
+    """The different cells in order, and which of them each row is."""
+    key = batch
+    for axis in range(3):
+        key = key * shape[axis] + cell[:, axis]
+    key, row, counts = torch.unique(key, return_inverse=True, return_counts=True)
+    columns = []
+    for size in reversed(shape):
+        columns.append(key % size)
+        key = key // size
+    indices = torch.stack([key, *reversed(columns)], dim=1).int()
+    num_voxels = torch.tensor(len(indices), device=cell.device)
+    return Voxels(indices, row.int(), counts.int(), num_voxels, scale, shape)

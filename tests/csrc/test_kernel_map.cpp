@@ -75,7 +75,7 @@ cpu::VoxelSetError on_cpu(const Input& input, std::vector<int32_t>& neighbors) {
                              input.num_voxels(),
                              input.batch_size,
                              {input.shape[0], input.shape[1], input.shape[2]}};
-  return cpu::build_kernel_map(voxels, input.kernel, neighbors.data());
+  return cpu::build_kernel_map(voxels, input.kernel, voxels.num_voxels, neighbors.data());
 }
 
 void check(const Input& input) {

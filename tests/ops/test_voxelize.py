@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.library import opcheck
 
-from elite_ops import Voxels, voxelize
+from elite_ops import Voxels, check_device_errors, voxelize
 from elite_ops.reference.voxelize import voxelize as reference
 
 RANGE = (-50.0, -50.0, -4.0, 50.0, 50.0, 2.0)
@@ -41,6 +42,9 @@ def assert_equal(got: list[Voxels], want: list[Voxels]) -> None:
             assert torch.equal(a.kernel_map.neighbors, b.kernel_map.neighbors)
             assert a.kernel_map.kernel_size == b.kernel_map.kernel_size
             assert a.kernel_map.mirrored
+        assert (a.halved is None) == (b.halved is None)
+        if a.halved is not None and b.halved is not None:
+            assert_equal([a.halved], [b.halved])
 
 
 def check(points: Tensor, batch_index: Tensor | None = None, **arguments: Any) -> list[Voxels]:
@@ -201,6 +205,91 @@ def test_kernel_maps_come_with_the_voxels(
     assert all(v.kernel_map and v.kernel_map.num_out == len(v.indices) for v in voxels)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.parametrize("spatial_shape", [SHAPE, (2**14, 2**14, 61)])
+def test_halved_grids(
+    device: torch.device, spatial_shape: tuple[int, int, int], nested: bool
+) -> None:
+    points = random_points(3000).to(device) / 8
+    fine, _, coarse = check(
+        points,
+        random_batch(3000).to(device),
+        point_cloud_range=RANGE,
+        spatial_shape=spatial_shape,
+        scales=(1, 3, 16),
+        batch_size=3,
+        nested=nested,
+        halved=(16, 1),
+    )
+    for voxels in (fine, coarse):
+        assert voxels.halved is not None
+        want = voxels.indices // torch.tensor([1, 2, 2, 2], device=device)
+        assert torch.equal(voxels.halved.indices[voxels.halved.inverse], want)
+
+
+def trimmed(voxels: Voxels, num_inverse: int) -> Voxels:
+    """Without the rows past the number of voxels, where nothing lies in a cell."""
+    n = int(voxels.num_voxels)
+    kernel_map = voxels.kernel_map
+    if kernel_map is not None:
+        assert kernel_map.num_rows is not None
+        assert kernel_map.num_rows.item() == n
+        table = kernel_map.neighbors[:, :n]
+        kernel_map = dataclasses.replace(kernel_map, neighbors=table, transposed=table)
+    assert (voxels.inverse[num_inverse:] == -1).all()
+    return dataclasses.replace(
+        voxels,
+        indices=voxels.indices[:n],
+        inverse=voxels.inverse[:num_inverse],
+        counts=voxels.counts[:n],
+        kernel_map=kernel_map,
+        halved=None if voxels.halved is None else trimmed(voxels.halved, n),
+    )
+
+
+@pytest.mark.parametrize("spatial_shape", [SHAPE, (2**14, 2**14, 60)])
+@pytest.mark.parametrize("num_points", [0, 1, 33, 3000])
+def test_a_fixed_capacity_changes_nothing(
+    device: torch.device, num_points: int, spatial_shape: tuple[int, int, int]
+) -> None:
+    points, batch_index = random_points(num_points).to(device) / 8, random_batch(num_points)
+    arguments: dict[str, Any] = {
+        "point_cloud_range": RANGE,
+        "spatial_shape": spatial_shape,
+        "scales": SCALES,
+        "batch_size": 3,
+        "kernel_size": 3,
+        "halved": SCALES[:-1],
+    }
+    want = voxelize(points, batch_index.to(device), **arguments)
+    for capacity in (num_points, [num_points + s for s in SCALES], [len(v.indices) for v in want]):
+        got = voxelize(points, batch_index.to(device), capacity=capacity, **arguments)
+        per_scale = [capacity] * len(SCALES) if isinstance(capacity, int) else capacity
+        assert [len(v.indices) for v in got] == per_scale
+        assert_equal([trimmed(v, num_points) for v in got], want)
+
+
+def test_more_voxels_than_the_capacity_are_an_error() -> None:
+    points = random_points(500)
+    shape = {"point_cloud_range": RANGE, "spatial_shape": SHAPE, "scales": (1, 16)}
+    sizes = [len(v.indices) for v in voxelize(points, **shape)]
+    message = rf"`capacity` must hold the voxels \({sizes[1]} at scale 16\), got {sizes[1] - 1}"
+    with pytest.raises(ValueError, match=message):
+        voxelize(points, capacity=(sizes[0], sizes[1] - 1), **shape)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_more_voxels_than_the_capacity_are_reported_from_the_device() -> None:
+    points = random_points(500).cuda()
+    shape = {"point_cloud_range": RANGE, "spatial_shape": SHAPE}
+    (voxels,) = voxelize(points, capacity=20, **shape)
+    assert voxels.num_voxels.item() == 20
+    assert voxels.inverse.max() == 19
+    with pytest.raises(IndexError, match="than its capacity"):
+        check_device_errors()
+
+
 @pytest.mark.parametrize("height", [1, 63, 64, 65, 128, 200])
 def test_columns_of_one_or_more_words(device: torch.device, height: int) -> None:
     points = random_points(2000).to(device)
@@ -243,7 +332,11 @@ def test_opcheck(device: torch.device) -> None:
     batch_index = random_batch(100).to(device)
     arguments = (RANGE, SHAPE, SCALES, 3, False)
     opcheck(torch.ops.elite_ops.voxelize.default, (points, batch_index, *arguments, ()))
-    opcheck(torch.ops.elite_ops.voxelize.default, (points, None, *arguments, (3, 1, 3)))
+    op = torch.ops.elite_ops.voxelize.default
+    opcheck(op, (points, None, *arguments, (3, 1, 3), (), (8, 1)))
+    # Of exact size: what further rows hold is not defined, and differs from call to call.
+    sizes = [len(v) for v in op(points, None, *arguments, ())[0]]
+    opcheck(op, (points, None, *arguments, (3, 3, 3), sizes))
 
 
 def test_compiles_without_a_graph_break(device: torch.device) -> None:
@@ -281,6 +374,10 @@ REJECTED = [
     ({"scales": (1,) * 17}, ValueError, "`scales` must have between 1 and 16 entries"),
     ({"scales": (1, 0)}, ValueError, "`scales` must be between 1 and 2"),
     ({"kernel_size": (3, 3)}, ValueError, "`kernel_size` must have 3 entries"),
+    ({"capacity": (5, 5)}, ValueError, "`capacity` must have one entry for each of `scales`"),
+    ({"capacity": (-1,)}, ValueError, "`capacity` must not be negative"),
+    ({"halved": (2,)}, ValueError, r"`halved` must name entries of `scales`, \[1\], got \[2\]"),
+    ({"halved": (1,) * 17}, ValueError, "`halved` must have at most 16 entries"),
     ({"kernel_size": (3, 2, 3)}, ValueError, "`kernel_size` must be 1, 3, 5 or 7"),
     (
         {"spatial_shape": (2**24, 2**22, 2**16), "kernel_size": (3, 3, 3)},
@@ -301,6 +398,8 @@ def test_rejects(change: dict[str, Any], error: type[Exception], message: str) -
         "batch_size": 2,
         "nested": False,
         "kernel_size": (),
+        "capacity": (),
+        "halved": (),
     } | change
     with pytest.raises(error, match=f"voxelize: .*{message}"):
         torch.ops.elite_ops.voxelize(*arguments.values())
