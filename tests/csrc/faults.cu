@@ -9,6 +9,8 @@
 #include "cuda/dynamic_shared.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/mma.cuh"
+#include "cuda/swizzle.cuh"
+#include "cuda/wgmma.cuh"
 
 namespace elite_ops::cuda {
 namespace {
@@ -208,6 +210,90 @@ __global__ void copy_over_what_is_read(const int* in, int* out) {
   turn_with_copies<true, true, !kFaulty>(in, out);
 }
 
+// The products of a warpgroup turn the numbers: a matrix with ones from corner to corner, which
+// copies bring, times a matrix with the numbers in its first column.
+struct alignas(kSwizzleBytes) Operands {
+  __half turn[kThreads * kThreads];
+  __half numbers[kThreads * kThreads];
+};
+
+alignas(16) __device__ const uint16_t kOneOfEight[8][8] = {
+    {0x3c00},
+    {0, 0x3c00},
+    {0, 0, 0x3c00},
+    {0, 0, 0, 0x3c00},
+    {0, 0, 0, 0, 0x3c00},
+    {0, 0, 0, 0, 0, 0x3c00},
+    {0, 0, 0, 0, 0, 0, 0x3c00},
+    {0, 0, 0, 0, 0, 0, 0, 0x3c00},
+};
+
+__device__ void load_operands(const int* in, Operands& operands) {
+  for (int e = thread(); e < kThreads * 8; e += kWarpgroupThreads) {
+    const int row = e / 8, vector = e % 8, one = kThreads - 1 - row;
+    const int to = swizzled<8>(row, vector) * 8;
+    cp_async_16(&operands.turn[to], kOneOfEight[one % 8], vector == one / 8);
+    for (int i = 0; i < 8; ++i) operands.numbers[to + i] = __half(0.f);
+    if (vector == 0) operands.numbers[to] = __half(static_cast<float>(in[row]));
+  }
+  cp_async_commit();
+  cp_async_wait<0>();
+}
+
+enum class Omitted { kNothing, kProxyFence, kWait, kWaitBeforeReuse, kFence, kOneWarp };
+
+template <Omitted kOmitted>
+__device__ void turn_with_products(const int* in, int* out) {
+  auto& operands = *dynamic_shared<Operands>();
+  in += blockIdx.x * kThreads;
+  out += blockIdx.x * kThreads;
+  load_operands(in, operands);
+  if (kOmitted != Omitted::kProxyFence) fence_async_proxy();
+  __syncthreads();
+
+  float sums[8][4] = {};
+  if (kOmitted == Omitted::kOneWarp && thread() / 32 == 3) return;
+  if (kOmitted != Omitted::kFence) wgmma_fence(sums);
+  for (int part = 0; part < kThreads / 16; ++part) {
+    wgmma_m64n64k16<__half>(sums, matrix_descriptor(operands.turn) + part * 2,
+                            matrix_descriptor(operands.numbers) + part * 16 * 8);
+  }
+  wgmma_commit();
+  if (kOmitted == Omitted::kWaitBeforeReuse) operands.numbers[thread()] = __half(7.f);
+  if (kOmitted != Omitted::kWait) wgmma_wait<0>(sums);
+  if (thread() % 4 == 0) {
+    const int row = thread() / 32 * 16 + thread() % 32 / 4;
+    out[row] = static_cast<int>(sums[0][0]);
+    out[row + 8] = static_cast<int>(sums[0][2]);
+  }
+}
+
+template <Omitted kOmitted, bool kFaulty>
+__device__ void turn_with_products_unless(const int* in, int* out) {
+  turn_with_products<kFaulty ? kOmitted : Omitted::kNothing>(in, out);
+}
+
+template <bool kFaulty>
+__global__ void product_without_proxy_fence(const int* in, int* out) {
+  turn_with_products_unless<Omitted::kProxyFence, kFaulty>(in, out);
+}
+template <bool kFaulty>
+__global__ void product_without_wait(const int* in, int* out) {
+  turn_with_products_unless<Omitted::kWait, kFaulty>(in, out);
+}
+template <bool kFaulty>
+__global__ void write_over_what_a_product_reads(const int* in, int* out) {
+  turn_with_products_unless<Omitted::kWaitBeforeReuse, kFaulty>(in, out);
+}
+template <bool kFaulty>
+__global__ void product_without_fence(const int* in, int* out) {
+  turn_with_products_unless<Omitted::kFence, kFaulty>(in, out);
+}
+template <bool kFaulty>
+__global__ void product_of_three_warps(const int* in, int* out) {
+  turn_with_products_unless<Omitted::kOneWarp, kFaulty>(in, out);
+}
+
 template <bool kFaulty>
 __global__ void too_much_shared_memory(const int* in, int* out) {
   no_block_barrier<false>(in, out);
@@ -221,9 +307,13 @@ using Kernel = void (*)(const int*, int*);
 struct Fault {
   const char* name;
   Kernel faulty, repaired;
+  int threads = kThreads;
+  size_t shared_bytes = kThreads * sizeof(int);
 };
 
 #define FAULT(name) {#name, name<true>, name<false>}
+#define WARPGROUP_FAULT(name) \
+  {#name, name<true>, name<false>, kWarpgroupThreads, kDynamicSharedBytes<Operands>}
 constexpr Fault kFaults[] = {
     FAULT(no_block_barrier),
     FAULT(no_barrier_before_reuse),
@@ -243,15 +333,21 @@ constexpr Fault kFaults[] = {
     FAULT(copy_without_wait),
     FAULT(copy_without_commit),
     FAULT(copy_over_what_is_read),
+    WARPGROUP_FAULT(product_without_proxy_fence),
+    WARPGROUP_FAULT(product_without_wait),
+    WARPGROUP_FAULT(write_over_what_a_product_reads),
+    WARPGROUP_FAULT(product_without_fence),
+    WARPGROUP_FAULT(product_of_three_warps),
     FAULT(too_much_shared_memory),
 };
 #undef FAULT
+#undef WARPGROUP_FAULT
 
-int run(Kernel kernel, size_t shared_bytes) {
+int run(Kernel kernel, int threads, size_t shared_bytes) {
   constexpr int kBlocks = 3;
   std::vector<int> in(kBlocks * kThreads), out(in.size());
   for (int i = 0; i < kBlocks * kThreads; ++i) in[i] = i - 100;
-  const auto config = launch_config(kBlocks, kThreads, nullptr, shared_bytes);
+  const auto config = launch_config(kBlocks, threads, nullptr, shared_bytes);
   const cudaError_t status = cudaLaunchKernelEx(&config, kernel, in.data(), out.data());
   if (status != cudaSuccess) {
     std::fprintf(stderr, "launch: %s\n", cudaGetErrorString(status));
@@ -278,12 +374,12 @@ int main(int count, char** arguments) {
     if (count == 1) std::printf("%s\n", fault.name);
     if (std::strcmp(fault.name, name) != 0) continue;
     if (fault.faulty != too_much_shared_memory<true>) {
-      return run(correct ? fault.repaired : fault.faulty, kThreads * sizeof(int));
+      return run(correct ? fault.repaired : fault.faulty, fault.threads, fault.shared_bytes);
     }
     constexpr int kBytes = 100 * 1024;
     constexpr auto kAttribute = cudaFuncAttributeMaxDynamicSharedMemorySize;
     cudaFuncSetAttribute(fault.repaired, kAttribute, kBytes);
-    return run(correct ? fault.repaired : fault.faulty, kBytes);
+    return run(correct ? fault.repaired : fault.faulty, fault.threads, kBytes);
   }
   return count == 1 ? 0 : 2;
 }

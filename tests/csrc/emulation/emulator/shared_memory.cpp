@@ -4,6 +4,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "emulator/block.h"
+
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 #endif
@@ -15,6 +17,12 @@ namespace emulation {
 unsigned char* shared = nullptr;
 
 namespace {
+
+// Dynamic shared memory starts here in the shared window, and the host's so far past a multiple of
+// twice the largest alignment that a kernel may want: code that counts on more alignment than it
+// asked for meets UBSan's alignment check, and swizzles that lie elsewhere.
+constexpr size_t kStart = 16;
+constexpr size_t kLargestAlignment = 1024;
 
 size_t shared_bytes = 0;
 unsigned char* allocation = nullptr;
@@ -31,18 +39,15 @@ __attribute__((no_sanitize("address", "undefined"))) void spoil_static() {
 }  // namespace
 
 void allocate_shared(size_t bytes) {
-  constexpr size_t kAlignment = 16;
   free_shared();
   if (bytes == 0) return;
-  // 16 bytes past a multiple of 32, so that code that counts on more alignment than it asked for
-  // meets UBSan's alignment check.
   void* memory = nullptr;
-  if (posix_memalign(&memory, 2 * kAlignment, bytes + kAlignment) != 0) std::abort();
+  if (posix_memalign(&memory, 2 * kLargestAlignment, bytes + kStart) != 0) std::abort();
   allocation = static_cast<unsigned char*>(memory);
 #ifdef __SANITIZE_ADDRESS__
-  __asan_poison_memory_region(allocation, kAlignment);
+  __asan_poison_memory_region(allocation, kStart);
 #endif
-  shared = allocation + kAlignment;
+  shared = allocation + kStart;
   shared_bytes = bytes;
 }
 
@@ -52,9 +57,24 @@ void spoil_shared() {
 }
 
 bool is_shared(const void* address) {
-  const auto* p = static_cast<const unsigned char*>(address);
-  return (shared && p >= shared && p < shared + shared_bytes) ||
+  return is_dynamic_shared(address) ||
          (address >= emulated_shared_begin && address < emulated_shared_end);
+}
+
+bool is_dynamic_shared(const void* address) {
+  const auto* p = static_cast<const unsigned char*>(address);
+  return shared && p >= shared && p < shared + shared_bytes;
+}
+
+uint32_t window_address(const void* pointer) {
+  if (!is_dynamic_shared(pointer)) fail("%p is not in dynamic shared memory", pointer);
+  const auto offset = static_cast<const unsigned char*>(pointer) - shared;
+  return static_cast<uint32_t>(offset) + kStart;
+}
+
+unsigned char* window_pointer(uint32_t address) {
+  const bool inside = shared && address >= kStart && address < kStart + shared_bytes;
+  return inside ? shared + address - kStart : nullptr;
 }
 
 void free_shared() {
