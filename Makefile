@@ -182,6 +182,9 @@ build/nvcc/%.o: csrc/cuda/%.cu
 	@mkdir -p $(@D)
 	$(NVCC) $(NVCC_FLAGS) -Xptxas -v -MMD -c $< -o $@ 2> build/nvcc/$*.log || (cat build/nvcc/$*.log; exit 1)
 
+# Warpgroup products exist on sm_90a alone; for the others its kernels are empty.
+build/nvcc/sparse_conv_wgmma.o: NVCC_FLAGS += -DELITE_WITH_SM90A -gencode arch=compute_90a,code=sm_90a
+
 build/nvcc/%.checked: csrc/bindings/%.cpp $(wildcard csrc/bindings/*.h csrc/cuda/*.h)
 	@mkdir -p $(@D)
 	$(CXX) -std=c++20 -fsyntax-only -Wall -DELITE_WITH_CUDA -Icsrc \

@@ -1,7 +1,8 @@
 """Builds `elite_ops._C`: the CPU ops always, the CUDA ops when torch has CUDA and nvcc exists.
 
 ELITE_CUDA=0 leaves the CUDA ops out, ELITE_CUDA=1 insists on them. TORCH_CUDA_ARCH_LIST chooses the
-architectures (default "8.0;9.0+PTX"), MAX_JOBS the number of compiler processes.
+architectures (default "8.0;9.0+PTX"; "9.0a" adds what only Hopper has), MAX_JOBS the number of
+compiler processes.
 """
 
 import importlib.util
@@ -70,6 +71,8 @@ def extension(with_cuda: bool):
         architectures = os.environ.setdefault("TORCH_CUDA_ARCH_LIST", DEFAULT_CUDA_ARCHITECTURES)
         sources += sorted(str(p) for p in Path("csrc/cuda").glob("*.cu"))
         macros.append(("ELITE_WITH_CUDA", None))
+        if "9.0a" in architectures:  # holds warpgroup products (csrc/cuda/sparse_conv_wgmma.cu)
+            macros.append(("ELITE_WITH_SM90A", None))
     macros.append(("ELITE_CUDA_ARCHITECTURES", f'"{architectures}"'))
     return make(
         "elite_ops._C",

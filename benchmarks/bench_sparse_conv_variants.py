@@ -8,10 +8,18 @@ import torch
 from precision import PRECISIONS, rms_error
 from submanifold import scan_with_kernel_map
 
-from elite_ops import group_rows
+from elite_ops import build_info, group_rows
 from elite_ops.reference.sparse_conv import sparse_conv as reference
 
-VARIANTS = {"table": 0, "general": 1, "tiles_64": 2, "tiles_128": 3, "resident": 4}
+VARIANTS = {
+    "table": 0,
+    "general": 1,
+    "tiles_64": 2,
+    "tiles_128": 3,
+    "resident": 4,
+    "warpgroup_64": 5,
+    "warpgroup_128": 6,
+}
 
 
 @pytest.mark.benchmark(group="sparse_conv variants")
@@ -23,8 +31,8 @@ VARIANTS = {"table": 0, "general": 1, "tiles_64": 2, "tiles_128": 3, "resident":
 def bench_variants(timed, device, variant, rows, precision, channels, scale):
     if device.type == "cpu":
         pytest.skip("the CPU has one way")
-    if variant == "resident" and not (precision != "tf32" and fits_in_shared_memory(channels)):
-        pytest.skip("the weights don't fit in shared memory")
+    if reason := why_not(variant, precision, channels, device):
+        pytest.skip(f"not available: {reason}")
     name, voxels = scan_with_kernel_map(device, scale)
     table = voxels.kernel_map.neighbors
     groups = group_rows(voxels.kernel_map).groups
@@ -52,6 +60,23 @@ def bench_variants(timed, device, variant, rows, precision, channels, scale):
             pairs=pairs,
             rms_error=error,
         )
+
+
+def why_not(variant: str, precision: str, channels: int, device: torch.device) -> str | None:
+    """What keeps a variant from computing this, if anything does."""
+    if variant not in ("resident", "warpgroup_64", "warpgroup_128"):
+        return None
+    if precision == "tf32":
+        return "16-bit types only"
+    if variant == "resident":
+        return None if fits_in_shared_memory(channels) else "the weights don't fit in shared memory"
+    if channels % 64 != 0:
+        return "channels in multiples of 64 only"
+    if torch.cuda.get_device_capability(device) != (9, 0):
+        return "devices of compute capability 9.0 only"
+    if "9.0a" not in str(build_info()["cuda_architectures"]):
+        return "built without 9.0a in TORCH_CUDA_ARCH_LIST"
+    return None
 
 
 def fits_in_shared_memory(channels: int) -> bool:

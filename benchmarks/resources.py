@@ -26,12 +26,14 @@ HEADER = """# What the kernels take
 
 Made by `make resources` from the report of {compiler}; nothing here was measured on a GPU.
 Registers are per thread, and shared memory is the static part, in bytes per block. Dynamic shared
-memory comes on top: the size of `Shared` in `sparse_conv_mma.cu` and `sparse_conv_weight_mma.cu`,
-the warps' pipelines and the weights in `sparse_conv_resident.cu`. Spills are bytes stored and
-loaded; `make nvcc` fails where there are any.
+memory comes on top: the size of `Shared` in `sparse_conv_mma.cu`, `sparse_conv_wgmma.cu` and
+`sparse_conv_weight_mma.cu`, the warps' pipelines and the weights in `sparse_conv_resident.cu`.
+Spills are bytes stored and loaded; `make nvcc` fails where there are any.
 
-| source | kernel | {columns} |
-|---|---|{rule}
+"""
+SPECIFIC = """
+Kernels that are empty on all architectures but one:
+
 """
 
 
@@ -90,23 +92,32 @@ def shorten(text: str) -> str:
     return text
 
 
-def table(usages: list[Usage], names: dict[str, str], compiler: str) -> str:
-    """The report, one line per kernel."""
+def report(usages: list[Usage], names: dict[str, str], compiler: str) -> str:
+    """One line per kernel; those that only an architecture like sm_90a has come last."""
     ours = [u for u in usages if u.kernel in names]
-    architectures = sorted({u.architecture for u in ours})
+    specific = [u for u in ours if u.architecture.endswith("a")]
+    kernels = {u.kernel for u in specific}
+    text = HEADER.format(compiler=compiler) + table(
+        [u for u in ours if u.kernel not in kernels], names
+    )
+    return text + SPECIFIC + table(specific, names) if specific else text
+
+
+def table(usages: list[Usage], names: dict[str, str]) -> str:
+    architectures = sorted({u.architecture for u in usages})
     titles = [f"{a} registers | {a} shared | {a} spills" for a in architectures]
     rows: dict[tuple[str, str], dict[str, Usage]] = {}
-    for usage in ours:
+    for usage in usages:
         rows.setdefault((usage.source, names[usage.kernel]), {})[usage.architecture] = usage
-    lines = []
+    rule = "---|" * (3 * len(architectures))
+    text = f"| source | kernel | {' | '.join(titles)} |\n|---|---|{rule}\n"
     for (source, kernel), by_architecture in sorted(rows.items()):
         cells = []
         for architecture in architectures:
             u = by_architecture.get(architecture)
             cells += ["", "", ""] if u is None else [u.registers, u.shared_bytes, u.spilled_bytes]
-        lines.append(f"| {source} | `{kernel}` | " + " | ".join(map(str, cells)) + " |\n")
-    rule = "---|" * (3 * len(architectures))
-    return HEADER.format(compiler=compiler, columns=" | ".join(titles), rule=rule) + "".join(lines)
+        text += f"| {source} | `{kernel}` | " + " | ".join(map(str, cells)) + " |\n"
+    return text
 
 
 def compiler_version(nvcc: str) -> str:
@@ -124,7 +135,7 @@ def main(arguments: list[str]) -> int:
     usages = [u for log in sorted(LOGS.glob("*.log")) for u in parse(log.stem, log.read_text())]
     names = demangle(u.kernel for u in usages)
     if options.write:
-        REPORT.write_text(table(usages, names, compiler_version(options.nvcc)))
+        REPORT.write_text(report(usages, names, compiler_version(options.nvcc)))
     spilling = [u for u in usages if u.kernel in names and u.spilled_bytes]
     for u in spilling:
         print(f"{u.source}: {names[u.kernel]} spills {u.spilled_bytes} bytes on {u.architecture}")

@@ -266,7 +266,7 @@ at::Tensor sparse_conv_fused_cuda(const at::Tensor& features, const at::Tensor& 
   constexpr auto op = "sparse_conv_fused";
   check_fused(op, features, weight, bias, neighbors, residual);
   check_groups(op, order, grouped, neighbors, features);
-  TORCH_CHECK_VALUE(variant >= 0 && variant <= 4, op, ": `variant` must be between 0 and 4, got ",
+  TORCH_CHECK_VALUE(variant >= 0 && variant <= 6, op, ": `variant` must be between 0 and 6, got ",
                     variant);
   check_shortcut(op, shortcut, shortcut_weight, features, weight, neighbors);
   std::optional<at::Tensor> added = residual;

@@ -13,16 +13,25 @@ cudaError_t forward_on_tensor_cores(const tensor_core::Arguments<T>& args,
   if (variant == SparseConvVariant::kAutomatic) {
     int architecture = 0;
     ELITE_CUDA_TRY(current_architecture(&architecture));
-    variant = choose_variant(args.shape, sizeof(T), architecture);
+    variant = choose_variant(args.shape, sizeof(T), architecture, tensor_core::holds_warpgroups());
+  }
+  if constexpr (sizeof(T) == 2) {
+    switch (variant) {
+      case SparseConvVariant::kResident:
+        return tensor_core::forward_resident(args, stream);
+      case SparseConvVariant::kWarpgroup64:
+        return tensor_core::forward_warpgroup_64(args, stream);
+      case SparseConvVariant::kWarpgroup128:
+        return tensor_core::forward_warpgroup_128(args, stream);
+      default:
+        break;
+    }
   }
   switch (variant) {
     case SparseConvVariant::kTiles64:
       return tensor_core::forward_tiles_64(args, stream);
     case SparseConvVariant::kTiles128:
       return tensor_core::forward_tiles_128(args, stream);
-    case SparseConvVariant::kResident:
-      if constexpr (sizeof(T) == 2) return tensor_core::forward_resident(args, stream);
-      [[fallthrough]];
     default:
       return cudaErrorInvalidValue;
   }
@@ -38,8 +47,8 @@ cudaError_t sparse_conv(const SparseConvShape& shape, const T* features, const T
                         cudaStream_t stream) {
   if (shape.num_out == 0 || shape.c_out == 0) return cudaSuccess;
   if constexpr (!std::is_same_v<T, double>) {
-    if (variant != SparseConvVariant::kGeneral &&
-        tensor_core::supports(shape, allow_tf32, features, weight)) {
+    if (uses_warpgroups(variant) || (variant != SparseConvVariant::kGeneral &&
+                                     tensor_core::supports(shape, allow_tf32, features, weight))) {
       return forward_on_tensor_cores<T>(
           {shape, features, weight, neighbors, order, epilogue, 0, out, error_flag}, variant,
           stream);

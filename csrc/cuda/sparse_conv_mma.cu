@@ -39,24 +39,15 @@ __device__ __forceinline__ void load(const Arguments<typename C::T>& args,
                                      typename C::Shared& shared, int stage, const Step& step,
                                      int64_t first_offset, int64_t first_column,
                                      uint32_t slab_mask) {
-  using T = typename C::T;
-  const int thread = static_cast<int>(threadIdx.x), warp = thread / 32, lane = thread % 32;
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int offset = step.offset();
   const int64_t first_channel = int64_t{step.chunk} * C::kChunk;
   if (slab_mask >> offset & 1) {
     load_slab<C::kVectorsA>(args, &shared.rows[offset][warp * kSlabRows], first_channel, lane,
                             &shared.a[stage][warp * kSlabRows * C::kChunk]);
   }
-  const auto* weight =
-      args.weight + ((first_offset + offset) * args.shape.c_in + first_channel) * args.shape.c_out;
-#pragma unroll
-  for (int e = thread; e < C::kChunk * kVectors<T>; e += C::kThreads) {
-    const int row = e / kVectors<T>, vector = e % kVectors<T>;
-    const int64_t column = first_column + vector * kPerVector<T>;
-    const bool exists = column < args.shape.c_out;
-    cp_async_16(&shared.b[stage][element<T>(row, vector * kPerVector<T>)],
-                weight + row * args.shape.c_out + (exists ? column : 0), exists);
-  }
+  load_weights<C::kChunk, C::kThreads>(args, first_offset + offset, first_channel, first_column,
+                                       shared.b[stage]);
 }
 
 template <typename C>

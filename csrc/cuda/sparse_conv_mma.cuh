@@ -35,6 +35,15 @@ cudaError_t forward_tiles_128(const Arguments<T>& args, cudaStream_t stream);
 template <typename T>
 cudaError_t forward_resident(const Arguments<T>& args, cudaStream_t stream);
 
+// The warpgroup products of sm_90a, in tiles of 64 or 128 rows and 64 columns: input channels in
+// multiples of 64, output channels in multiples of 8. cudaErrorInvalidValue where that doesn't
+// hold, on other devices, and unless the library holds them.
+bool holds_warpgroups();
+template <typename T>
+cudaError_t forward_warpgroup_64(const Arguments<T>& args, cudaStream_t stream);
+template <typename T>
+cudaError_t forward_warpgroup_128(const Arguments<T>& args, cudaStream_t stream);
+
 // The first stage of the weight gradient, on one block a tile, offset and split.
 template <typename T>
 cudaError_t weight_partials(const WeightArguments<T>& args, int64_t blocks, cudaStream_t stream);

@@ -84,6 +84,22 @@ __device__ __forceinline__ void load_slab(const Arguments<T>& args, const int32_
   }
 }
 
+// Starts the copies of kRows rows and kColumns columns of the weights of offset `k`, by a block of
+// kThreads; columns that don't exist become zero.
+template <int kRows, int kThreads, typename T>
+__device__ __forceinline__ void load_weights(const Arguments<T>& args, int64_t k, int64_t first_row,
+                                             int64_t first_column, T* b) {
+  const T* weight = args.weight + (k * args.shape.c_in + first_row) * args.shape.c_out;
+#pragma unroll
+  for (int e = static_cast<int>(threadIdx.x); e < kRows * kVectors<T>; e += kThreads) {
+    const int row = e / kVectors<T>, place = e % kVectors<T> * kPerVector<T>;
+    const int64_t column = first_column + place;
+    const bool exists = column < args.shape.c_out;
+    cp_async_16(&b[element<T>(row, place)], weight + row * args.shape.c_out + (exists ? column : 0),
+                exists);
+  }
+}
+
 // sums += the slab's chunk `a` * the chunk `b` of the weights.
 template <int kVectorsA, int kWidth, typename T>
 __device__ __forceinline__ void multiply_slab(const T* a, const T* b, int lane,

@@ -231,6 +231,31 @@ CASE(resident_weights) {
   check_forward<__half>({0, 9, 3, 16, 16}, 1, false, false, 0, 0, kResident);
 }
 
+// Rows that fill tiles of 64 and 128 or don't, one to three chunks of channels, columns that fill a
+// tile or don't, offsets that miss whole warpgroups, several batches of offsets.
+CASE(warpgroup_products) {
+  using enum cuda::SparseConvVariant;
+  for (const auto variant : {kWarpgroup64, kWarpgroup128}) {
+    const auto check = [&]<typename T>(T, SparseConvShape shape, float density, bool fused,
+                                       int64_t first_offset = 0) {
+      check_forward<T>(shape, density, fused, false, 0, first_offset, variant);
+    };
+    constexpr __half half{};
+    constexpr __nv_bfloat16 bfloat16{};
+    check(half, {90, 300, 27, 64, 64}, 0.01f, false);
+    check(half, {90, 128, 27, 64, 8}, 0.1f, true);
+    check(half, {90, 129, 3, 128, 72}, 0.3f, true);
+    check(half, {90, 64, 3, 192, 24}, 0.3f, false);
+    check(half, {1, 1, 27, 64, 64}, 1, true);
+    check(half, {0, 9, 3, 64, 16}, 1, true);
+    check(half, {9, 9, 0, 64, 16}, 1, true);
+    check(half, {90, 70, 125, 64, 40}, 0.05f, true);
+    check(half, {90, 70, 40, 64, 16}, 0.3f, false, 35);
+    check(bfloat16, {90, 65, 9, 64, 128}, 0.3f, true);
+    check(bfloat16, {90, 150, 5, 128, 56}, 0.3f, false);
+  }
+}
+
 namespace {
 
 // What a variant computes, with the rows in their order or in another.
@@ -277,6 +302,11 @@ CASE(variants_and_orders_of_rows_give_the_same_bits) {
   check_same_bits<__half>({90, 150, 27, 32, 32}, {kTiles64, kTiles128, kResident});
   check_same_bits<float>({90, 150, 9, 16, 32}, {kTiles64, kTiles128}, true);
   check_same_bits<float>({90, 70, 9, 5, 3}, {kGeneral});
+  // A device promises the same bits within each line; the emulation rounds all products alike.
+  const std::vector<cuda::SparseConvVariant> variants = {kTiles64, kTiles128, kResident,  //
+                                                         kWarpgroup64, kWarpgroup128};
+  check_same_bits<__half>({90, 150, 27, 64, 64}, variants);
+  check_same_bits<__nv_bfloat16>({90, 150, 9, 128, 48}, variants);
 }
 
 CASE(variants_that_cannot_are_refused) {
@@ -285,6 +315,12 @@ CASE(variants_that_cannot_are_refused) {
   convolve<__half>({9, 9, 33, 16, 16}, kResident, false, false, cudaErrorInvalidValue);
   convolve<__half>({9, 9, 27, 256, 32}, kResident, false, false, cudaErrorInvalidValue);
   convolve<float>({9, 9, 3, 16, 16}, kResident, true, false, cudaErrorInvalidValue);
+  for (const auto variant : {kWarpgroup64, kWarpgroup128}) {
+    convolve<__half>({9, 9, 3, 32, 64}, variant, false, false, cudaErrorInvalidValue);
+    convolve<__half>({9, 9, 3, 64, 12}, variant, false, false, cudaErrorInvalidValue);
+    convolve<float>({9, 9, 3, 64, 64}, variant, true, false, cudaErrorInvalidValue);
+    convolve<double>({9, 9, 3, 64, 64}, variant, false, false, cudaErrorInvalidValue);
+  }
 }
 
 CASE(an_order_that_names_no_row_is_left_out_and_reported) {
@@ -302,10 +338,34 @@ CASE(an_order_that_names_no_row_is_left_out_and_reported) {
 
 CASE(the_table_chooses_by_rows_and_channels) {
   using enum cuda::SparseConvVariant;
-  CHECK(cuda::choose_variant({1 << 15, 1 << 15, 27, 64, 64}, 2, 90) == kTiles128);
-  CHECK(cuda::choose_variant({1 << 15, (1 << 15) - 1, 27, 64, 64}, 2, 90) == kTiles64);
-  CHECK(cuda::choose_variant({1 << 13, 1 << 13, 27, 64, 256}, 4, 80) == kTiles128);
-  CHECK(cuda::choose_variant({1, 1, 27, 16, 16}, 2, 80) == kTiles64);
+  CHECK(cuda::choose_variant({1 << 15, 1 << 15, 27, 64, 64}, 2, 90, true) == kTiles128);
+  CHECK(cuda::choose_variant({1 << 15, (1 << 15) - 1, 27, 64, 64}, 2, 90, true) == kTiles64);
+  CHECK(cuda::choose_variant({1 << 13, 1 << 13, 27, 64, 256}, 4, 80, true) == kTiles128);
+  CHECK(cuda::choose_variant({1, 1, 27, 16, 16}, 2, 80, true) == kTiles64);
+}
+
+CASE(a_table_chooses_warpgroups_only_where_they_run) {
+  using enum cuda::SparseConvVariant;
+  constexpr cuda::SparseConvRule rules[] = {{4, 0, 0, 0, kWarpgroup64}, {4, 0, 0, 0, kTiles64}};
+  const auto choose = [&](int64_t c_in, int bytes, int architecture, bool held) {
+    return cuda::choose_variant({9, 9, 27, c_in, 64}, bytes, architecture, held, rules);
+  };
+  CHECK(choose(128, 2, 90, true) == kWarpgroup64);
+  CHECK(choose(128, 2, 90, false) == kTiles64 && choose(96, 2, 90, true) == kTiles64);
+  CHECK(choose(128, 4, 90, true) == kTiles64);
+  CHECK(choose(128, 2, 80, true) == kTiles64 && choose(128, 2, 100, true) == kTiles64);
+}
+
+CASE(the_number_of_rows_never_decides_about_warpgroups) {
+  for (int64_t channels = 64; channels <= 512; channels += 64) {
+    const auto on_warpgroups = [&](int64_t rows) {
+      const SparseConvShape shape{rows, rows, 27, channels, channels};
+      return cuda::uses_warpgroups(cuda::choose_variant(shape, 2, 90, true));
+    };
+    for (int log2 = 1; log2 < 31; ++log2) {
+      CHECK(on_warpgroups(int64_t{1} << log2) == on_warpgroups(1));
+    }
+  }
 }
 
 CASE(rows_that_do_not_start_on_16_bytes) {
@@ -351,17 +411,19 @@ CASE(element_offsets_need_more_than_32_bits) {
   munmap(reserved, bytes);
 }
 
-CASE(element_offsets_need_more_than_32_bits_with_resident_weights) {
-  const SparseConvShape shape{int64_t{1} << 28, 1, 1, 16, 16};
+CASE(element_offsets_need_more_than_32_bits_in_other_variants) {
+  using enum cuda::SparseConvVariant;
+  const SparseConvShape shape{int64_t{1} << 26, 1, 1, 64, 16};
   LargeArray<__half> features(shape.num_in * shape.c_in);
   const auto last = static_cast<int32_t>(shape.num_in - 1);
   std::fill_n(features.data() + last * shape.c_in, shape.c_in, __half(2.f));
-  const DeviceArray<__half> weight(std::vector<__half>(256, __half(1.f)));
-  std::vector<__half> out(16);
-  int32_t error_flag = 0;
-  CHECK(cuda::sparse_conv<__half>(shape, features.data(), weight.data, &last, nullptr, {}, false,
-                                  cuda::SparseConvVariant::kResident, out.data(), &error_flag,
-                                  nullptr) == cudaSuccess);
-  CHECK_EQUAL(widen(out), std::vector<float>(16, 32.f));
-  CHECK(error_flag == 0);
+  const DeviceArray<__half> weight(std::vector<__half>(1024, __half(1.f)));
+  for (const auto variant : {kResident, kWarpgroup64}) {
+    std::vector<__half> out(16);
+    int32_t error_flag = 0;
+    CHECK(cuda::sparse_conv<__half>(shape, features.data(), weight.data, &last, nullptr, {}, false,
+                                    variant, out.data(), &error_flag, nullptr) == cudaSuccess);
+    CHECK_EQUAL(widen(out), std::vector<float>(16, 128.f));
+    CHECK(error_flag == 0);
+  }
 }

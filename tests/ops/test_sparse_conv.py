@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.library import opcheck
 from torch.testing import assert_close
 
-from elite_ops import sparse_conv, sparse_conv_fused
+from elite_ops import build_info, sparse_conv, sparse_conv_fused
 from elite_ops.kernel_map import KernelMap
 from elite_ops.reference import sparse_conv as reference
 
@@ -195,6 +195,28 @@ def test_fused(
     want = reference.sparse_conv_fused(features, weight, kernel_map, bias, **arguments)
     tolerance = 1e-2 if dtype == torch.float16 else 1e-5
     assert_close(got, want, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("variant", range(1, 7))
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_every_variant(device: torch.device, dtype: torch.dtype, variant: int) -> None:
+    """What the table of csrc/cuda/sparse_conv_variant.h may choose; the CPU has one way."""
+    if device.type == "cuda" and variant >= 5:
+        hopper = torch.cuda.get_device_capability(device) == (9, 0)
+        if not (hopper and "9.0a" in str(build_info()["cuda_architectures"])):
+            pytest.skip("warpgroup products need compute capability 9.0 and a build for 9.0a")
+    kernel_map = move(submanifold_map(random_indices(333), (3, 3, 1)), device)
+    inputs = random_inputs(kernel_map, 128, 48, dtype)
+    features, weight, bias = (t.detach() for t in inputs)
+    want = reference.sparse_conv_fused(features, weight, kernel_map, bias, negative_slope=0.1)
+
+    def run() -> Tensor:
+        table = kernel_map.neighbors
+        return OPS.sparse_conv_fused(features, weight, bias, table, None, 0.1, None, None, variant)
+
+    got = run()
+    assert_close(got, want, rtol=2e-2, atol=2e-2)
+    assert torch.equal(got, run())
 
 
 @pytest.mark.parametrize("size", SIZES)
