@@ -14,9 +14,9 @@ from elite_ops.ops.nms import nms
 from elite_ops.ops.patch_to_point import patch_to_point
 from elite_ops.ops.project_points import project_points
 from elite_ops.ops.segment_reduce import segment_max, segment_mean, segment_sum
-from elite_ops.ops.segments import Segments, build_segments
+from elite_ops.ops.segments import Segments, build_all_segments, build_segments
 from elite_ops.ops.sparse_conv import sparse_conv, sparse_conv_fused
-from elite_ops.ops.transition import Transition, build_transition, transition
+from elite_ops.ops.transition import PointTransition, Transition, build_transition, transition
 from elite_ops.ops.voxel_to_point import voxel_to_point
 from elite_ops.ops.voxelize import voxelize
 from elite_ops.sparse_tensor import SparseTensor
@@ -24,11 +24,13 @@ from elite_ops.voxels import Voxels
 
 __all__ = [
     "KernelMap",
+    "PointTransition",
     "RowGroups",
     "Segments",
     "SparseTensor",
     "Transition",
     "Voxels",
+    "build_all_segments",
     "build_info",
     "build_kernel_map",
     "build_segments",

@@ -6,6 +6,7 @@
 #include <c10/util/Exception.h>
 
 #include <limits>
+#include <optional>
 
 namespace elite_ops {
 
@@ -44,6 +45,25 @@ inline void check_same_device(const char* op, const char* name, const at::Tensor
 inline void check_row_count(const char* op, const char* name, int64_t rows) {
   TORCH_CHECK_VALUE(rows < std::numeric_limits<int32_t>::max(), op, ": `", name,
                     "` must have fewer than 2^31 - 1 rows, got ", rows);
+}
+
+// The number of true rows of a buffer of `capacity` rows (common/num_rows.h).
+inline void check_num_rows(const char* op, const std::optional<at::Tensor>& num_rows,
+                           int64_t capacity, const char* with_name, const at::Tensor& with) {
+  if (!num_rows) return;
+  TORCH_CHECK_VALUE(num_rows->numel() == 1, op, ": `num_rows` must have one element, got shape ",
+                    num_rows->sizes());
+  check_dtype(op, "num_rows", *num_rows, at::kLong);
+  check_same_device(op, "num_rows", *num_rows, with_name, with);
+  if (!num_rows->is_cpu()) return;
+  const int64_t rows = *num_rows->const_data_ptr<int64_t>();
+  TORCH_CHECK_VALUE(rows >= 0 && rows <= capacity, op, ": `num_rows` must be in [0, ", capacity,
+                    "], got ", rows);
+}
+
+// As the kernels take it: null where all rows are true.
+inline const int64_t* num_rows_data(const std::optional<at::Tensor>& num_rows) {
+  return num_rows ? num_rows->const_data_ptr<int64_t>() : nullptr;
 }
 
 // Pixel coordinates must be exact as floats.

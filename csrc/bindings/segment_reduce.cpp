@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include <optional>
 #include <tuple>
 
 #include "compute_type.h"
@@ -36,26 +37,31 @@ void check_backward(const char* op, const at::Tensor& grad_out, const at::Tensor
 }
 
 at::Tensor segment_reduce_cpu(const char* op, const at::Tensor& src_, const at::Tensor& inverse,
-                              const at::Tensor& order_, const at::Tensor& offsets_, bool mean) {
+                              const at::Tensor& order_, const at::Tensor& offsets_,
+                              const std::optional<at::Tensor>& num_rows, bool mean) {
   check(op, src_, inverse, order_, offsets_);
+  check_num_rows(op, num_rows, offsets_.size(0) - 1, "src", src_);
   const at::Tensor src = as_computed(src_);
   const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
   at::Tensor out = at::empty({offsets.size(0) - 1, src.size(1)}, src.options());
   AT_DISPATCH_FLOATING_TYPES(src.scalar_type(), "segment_reduce", [&] {
-    cpu::csr_reduce(src.const_data_ptr<scalar_t>(), src.size(1), as_csr(order, offsets), mean,
+    cpu::csr_reduce(src.const_data_ptr<scalar_t>(), src.size(1),
+                    as_csr(order, offsets, num_rows_data(num_rows)), mean,
                     out.mutable_data_ptr<scalar_t>());
   });
   return out.to(src_.scalar_type());
 }
 
 at::Tensor segment_sum_cpu(const at::Tensor& src, const at::Tensor& inverse,
-                           const at::Tensor& order, const at::Tensor& offsets) {
-  return segment_reduce_cpu("segment_sum", src, inverse, order, offsets, false);
+                           const at::Tensor& order, const at::Tensor& offsets,
+                           const std::optional<at::Tensor>& num_rows) {
+  return segment_reduce_cpu("segment_sum", src, inverse, order, offsets, num_rows, false);
 }
 
 at::Tensor segment_mean_cpu(const at::Tensor& src, const at::Tensor& inverse,
-                            const at::Tensor& order, const at::Tensor& offsets) {
-  return segment_reduce_cpu("segment_mean", src, inverse, order, offsets, true);
+                            const at::Tensor& order, const at::Tensor& offsets,
+                            const std::optional<at::Tensor>& num_rows) {
+  return segment_reduce_cpu("segment_mean", src, inverse, order, offsets, num_rows, true);
 }
 
 std::tuple<at::Tensor, at::Tensor> segment_max_cpu(const at::Tensor& src_,
@@ -109,29 +115,33 @@ at::Tensor segment_max_backward_cpu(const at::Tensor& grad_out_, const at::Tenso
 #ifdef ELITE_WITH_CUDA
 
 at::Tensor segment_reduce_cuda(const char* op, const at::Tensor& src_, const at::Tensor& inverse,
-                               const at::Tensor& order_, const at::Tensor& offsets_, bool mean) {
+                               const at::Tensor& order_, const at::Tensor& offsets_,
+                               const std::optional<at::Tensor>& num_rows, bool mean) {
   check(op, src_, inverse, order_, offsets_);
+  check_num_rows(op, num_rows, offsets_.size(0) - 1, "src", src_);
   const c10::cuda::CUDAGuard guard(src_.device());
   const at::Tensor src = src_.contiguous();
   const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
   at::Tensor out = at::empty({offsets.size(0) - 1, src.size(1)}, src.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kHalf, at::kBFloat16, src.scalar_type(), "segment_reduce", [&] {
-        C10_CUDA_CHECK(
-            cuda::csr_reduce(cuda_data<scalar_t>(src), src.size(1), as_csr(order, offsets), mean,
-                             cuda_mutable_data<scalar_t>(out), c10::cuda::getCurrentCUDAStream()));
+        C10_CUDA_CHECK(cuda::csr_reduce(
+            cuda_data<scalar_t>(src), src.size(1), as_csr(order, offsets, num_rows_data(num_rows)),
+            mean, cuda_mutable_data<scalar_t>(out), c10::cuda::getCurrentCUDAStream()));
       });
   return out;
 }
 
 at::Tensor segment_sum_cuda(const at::Tensor& src, const at::Tensor& inverse,
-                            const at::Tensor& order, const at::Tensor& offsets) {
-  return segment_reduce_cuda("segment_sum", src, inverse, order, offsets, false);
+                            const at::Tensor& order, const at::Tensor& offsets,
+                            const std::optional<at::Tensor>& num_rows) {
+  return segment_reduce_cuda("segment_sum", src, inverse, order, offsets, num_rows, false);
 }
 
 at::Tensor segment_mean_cuda(const at::Tensor& src, const at::Tensor& inverse,
-                             const at::Tensor& order, const at::Tensor& offsets) {
-  return segment_reduce_cuda("segment_mean", src, inverse, order, offsets, true);
+                             const at::Tensor& order, const at::Tensor& offsets,
+                             const std::optional<at::Tensor>& num_rows) {
+  return segment_reduce_cuda("segment_mean", src, inverse, order, offsets, num_rows, true);
 }
 
 std::tuple<at::Tensor, at::Tensor> segment_max_cuda(const at::Tensor& src_,
@@ -193,8 +203,12 @@ at::Tensor segment_max_backward_cuda(const at::Tensor& grad_out_, const at::Tens
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
-  m.def("segment_sum(Tensor src, Tensor inverse, Tensor order, Tensor offsets) -> Tensor");
-  m.def("segment_mean(Tensor src, Tensor inverse, Tensor order, Tensor offsets) -> Tensor");
+  m.def(
+      "segment_sum(Tensor src, Tensor inverse, Tensor order, Tensor offsets,"
+      " Tensor? num_rows=None) -> Tensor");
+  m.def(
+      "segment_mean(Tensor src, Tensor inverse, Tensor order, Tensor offsets,"
+      " Tensor? num_rows=None) -> Tensor");
   m.def(
       "segment_max(Tensor src, Tensor inverse, Tensor order, Tensor offsets)"
       " -> (Tensor out, Tensor argmax)");

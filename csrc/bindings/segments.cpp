@@ -1,12 +1,14 @@
 #include "cpu/segments.h"
 
 #include <ATen/ops/empty.h>
-#include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include <tuple>
+#include <vector>
 
 #include "check.h"
+#include "common/segments.h"
+#include "cpu/parallel.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
 #include "cuda/segments.h"
@@ -17,43 +19,82 @@ namespace {
 
 constexpr const char* kOp = "build_segments";
 
-void check(const at::Tensor& inverse, int64_t num_segments) {
-  check_dim(kOp, "inverse", inverse, 1);
-  check_dtype(kOp, "inverse", inverse, at::kInt);
-  check_row_count(kOp, "inverse", inverse.size(0));
-  TORCH_CHECK_VALUE(num_segments >= 0 && num_segments < std::numeric_limits<int32_t>::max(), kOp,
-                    ": `num_segments` must be in [0, 2^31 - 1), got ", num_segments);
-}
+// The lists of one call, contiguous, and how the kernels get them.
+struct Lists {
+  std::vector<at::Tensor> inverse;
+  std::vector<SegmentInput> inputs;
+  int64_t num_points = 0, num_offsets = 0;  // of all lists
 
-std::tuple<at::Tensor, at::Tensor> build_segments_cpu(const at::Tensor& inverse_,
-                                                      int64_t num_segments) {
-  check(inverse_, num_segments);
-  const at::Tensor inverse = inverse_.contiguous();
-  at::Tensor order = at::empty_like(inverse);
-  at::Tensor offsets = at::empty({num_segments + 1}, inverse.options());
-  const int32_t* data = inverse.const_data_ptr<int32_t>();
-  const int64_t bad =
-      cpu::build_segments(data, inverse.size(0), num_segments, order.mutable_data_ptr<int32_t>(),
-                          offsets.mutable_data_ptr<int32_t>());
-  TORCH_CHECK_INDEX(bad < 0, kOp, ": `inverse` must be in [-1, ", num_segments, "), got ",
-                    data[bad], " for point ", bad);
+  Lists(at::TensorList inverse_, c10::IntArrayRef num_segments) {
+    TORCH_CHECK_VALUE(!inverse_.empty() && inverse_.size() <= kMaxSegmentLists, kOp,
+                      ": `inverse` must hold between 1 and ", kMaxSegmentLists, " lists, got ",
+                      inverse_.size());
+    TORCH_CHECK_VALUE(inverse_.size() == num_segments.size(), kOp,
+                      ": `num_segments` must have one entry for each list, got ",
+                      num_segments.size(), " for ", inverse_.size());
+    for (size_t l = 0; l < inverse_.size(); ++l) add(inverse_[l], num_segments[l]);
+    check_row_count(kOp, "inverse", num_points);
+    TORCH_CHECK_VALUE(num_offsets < std::numeric_limits<int32_t>::max(), kOp,
+                      ": `num_segments` must be fewer than 2^31 - 1 together, got ", num_segments);
+  }
+
+  at::TensorOptions options() const { return inverse[0].options(); }
+
+ private:
+  void add(const at::Tensor& list, int64_t num_segments) {
+    check_dim(kOp, "inverse", list, 1);
+    check_dtype(kOp, "inverse", list, at::kInt);
+    check_row_count(kOp, "inverse", list.size(0));
+    TORCH_CHECK_VALUE(num_segments >= 0 && num_segments < std::numeric_limits<int32_t>::max(), kOp,
+                      ": `num_segments` must be in [0, 2^31 - 1), got ", num_segments);
+    inverse.push_back(list.contiguous());
+    check_same_device(kOp, "inverse", inverse.back(), "inverse", inverse[0]);
+    inputs.push_back({inverse.back().const_data_ptr<int32_t>(), list.size(0), num_segments});
+    num_points += list.size(0);
+    num_offsets += num_segments + 1;
+  }
+};
+
+std::tuple<at::Tensor, at::Tensor> build_segments_cpu(at::TensorList inverse,
+                                                      c10::IntArrayRef num_segments) {
+  const Lists lists(inverse, num_segments);
+  at::Tensor order = at::empty({lists.num_points}, lists.options());
+  at::Tensor offsets = at::empty({lists.num_offsets}, lists.options());
+  const auto num_lists = static_cast<int64_t>(lists.inputs.size());
+  std::vector<int32_t*> orders{order.mutable_data_ptr<int32_t>()};
+  std::vector<int32_t*> all_offsets{offsets.mutable_data_ptr<int32_t>()};
+  for (const SegmentInput& input : lists.inputs) {
+    orders.push_back(orders.back() + input.num_points);
+    all_offsets.push_back(all_offsets.back() + input.num_segments + 1);
+  }
+  std::vector<int64_t> bad(num_lists);
+  cpu::parallel_for(0, num_lists, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t l = begin; l < end; ++l) {
+      const SegmentInput& input = lists.inputs[l];
+      bad[l] = cpu::build_segments(input.inverse, input.num_points, input.num_segments, orders[l],
+                                   all_offsets[l]);
+    }
+  });
+  for (int64_t l = 0; l < num_lists; ++l) {
+    const SegmentInput& input = lists.inputs[l];
+    TORCH_CHECK_INDEX(bad[l] < 0, kOp, ": `inverse` must be in [-1, ", input.num_segments,
+                      "), got ", input.inverse[bad[l]], " for point ", bad[l]);
+  }
   return {order, offsets};
 }
 
 #ifdef ELITE_WITH_CUDA
 
-std::tuple<at::Tensor, at::Tensor> build_segments_cuda(const at::Tensor& inverse_,
-                                                       int64_t num_segments) {
-  check(inverse_, num_segments);
-  const c10::cuda::CUDAGuard guard(inverse_.device());
-  const at::Tensor inverse = inverse_.contiguous();
-  at::Tensor order = at::empty_like(inverse);
-  at::Tensor offsets = at::empty({num_segments + 1}, inverse.options());
-  const size_t bytes = cuda::build_segments_workspace_bytes(inverse.size(0));
-  at::Tensor workspace =
-      at::empty({static_cast<int64_t>(bytes)}, inverse.options().dtype(at::kByte));
+std::tuple<at::Tensor, at::Tensor> build_segments_cuda(at::TensorList inverse,
+                                                       c10::IntArrayRef num_segments) {
+  const Lists lists(inverse, num_segments);
+  const c10::cuda::CUDAGuard guard(lists.inverse[0].device());
+  at::Tensor order = at::empty({lists.num_points}, lists.options());
+  at::Tensor offsets = at::empty({lists.num_offsets}, lists.options());
+  const size_t bytes = cuda::build_segments_workspace_bytes(lists.num_points);
+  at::Tensor workspace = at::empty({static_cast<int64_t>(bytes)}, lists.options().dtype(at::kByte));
   C10_CUDA_CHECK(cuda::build_segments(
-      inverse.const_data_ptr<int32_t>(), inverse.size(0), num_segments,
+      lists.inputs.data(), static_cast<int>(lists.inputs.size()),
       workspace.mutable_data_ptr<uint8_t>(), order.mutable_data_ptr<int32_t>(),
       offsets.mutable_data_ptr<int32_t>(), device_error_flag(), c10::cuda::getCurrentCUDAStream()));
   return {order, offsets};
@@ -64,7 +105,8 @@ std::tuple<at::Tensor, at::Tensor> build_segments_cuda(const at::Tensor& inverse
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
-  m.def("build_segments(Tensor inverse, SymInt num_segments) -> (Tensor order, Tensor offsets)");
+  m.def(
+      "build_segments(Tensor[] inverse, SymInt[] num_segments) -> (Tensor order, Tensor offsets)");
 }
 TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("build_segments", &build_segments_cpu); }
 #ifdef ELITE_WITH_CUDA

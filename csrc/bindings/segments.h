@@ -24,9 +24,10 @@ inline void check_segments(const char* op, const at::Tensor& inverse, const at::
 }
 
 // The segments as rows, and their points as entries.
-inline Csr as_csr(const at::Tensor& order, const at::Tensor& offsets) {
+inline Csr as_csr(const at::Tensor& order, const at::Tensor& offsets,
+                  const int64_t* num_rows = nullptr) {
   return {offsets.const_data_ptr<int32_t>(), order.const_data_ptr<int32_t>(), nullptr,
-          offsets.size(0) - 1};
+          offsets.size(0) - 1, num_rows};
 }
 
 }  // namespace elite_ops

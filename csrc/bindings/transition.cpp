@@ -4,6 +4,7 @@
 #include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include <optional>
 #include <tuple>
 
 #include "compute_type.h"
@@ -33,7 +34,8 @@ void check_build(const at::Tensor& fine_inverse, const at::Tensor& fine_order,
 }
 
 void check_apply(const at::Tensor& features, const at::Tensor& offsets, const at::Tensor& columns,
-                 const at::Tensor& weights, const at::Tensor& transposed_offsets) {
+                 const at::Tensor& weights, const at::Tensor& transposed_offsets,
+                 const std::optional<at::Tensor>& num_rows) {
   constexpr const char* op = "transition";
   check_dim(op, "features", features, 2);
   check_floating(op, "features", features);
@@ -44,6 +46,21 @@ void check_apply(const at::Tensor& features, const at::Tensor& offsets, const at
   check_same_device(op, "columns", columns, "features", features);
   check_same_device(op, "weights", weights, "features", features);
   check_size(op, "features", features, 0, transposed_offsets.size(0) - 1);
+  check_num_rows(op, num_rows, offsets.size(0) - 1, "features", features);
+}
+
+void check_by_points(const at::Tensor& features, const at::Tensor& fine_inverse,
+                     const at::Tensor& coarse_inverse, const at::Tensor& coarse_order,
+                     const at::Tensor& coarse_offsets, const std::optional<at::Tensor>& num_rows) {
+  constexpr const char* op = "transition_by_points";
+  check_dim(op, "features", features, 2);
+  check_floating(op, "features", features);
+  check_segments(op, coarse_inverse, coarse_order, coarse_offsets, "features", features);
+  check_segments(op, fine_inverse, fine_inverse, coarse_offsets, "features", features);
+  TORCH_CHECK_VALUE(coarse_inverse.size(0) == fine_inverse.size(0), op,
+                    ": `fine` and `coarse` must have the same points, got ", fine_inverse.size(0),
+                    " and ", coarse_inverse.size(0));
+  check_num_rows(op, num_rows, coarse_offsets.size(0) - 1, "features", features);
 }
 
 CsrPair allocate(const at::Tensor& fine_inverse, const at::Tensor& fine_offsets,
@@ -68,9 +85,10 @@ PointVoxels point_voxels(const at::Tensor& inverse, const at::Tensor& order,
   return {inverse.const_data_ptr<int32_t>(), order.const_data_ptr<int32_t>(), offsets.size(0) - 1};
 }
 
-Csr weighted_csr(const at::Tensor& offsets, const at::Tensor& columns, const at::Tensor& weights) {
+Csr weighted_csr(const at::Tensor& offsets, const at::Tensor& columns, const at::Tensor& weights,
+                 const std::optional<at::Tensor>& num_rows) {
   return {offsets.const_data_ptr<int32_t>(), columns.const_data_ptr<int32_t>(),
-          weights.const_data_ptr<float>(), offsets.size(0) - 1};
+          weights.const_data_ptr<float>(), offsets.size(0) - 1, num_rows_data(num_rows)};
 }
 
 CsrPair build_transition_cpu(const at::Tensor& fine_inverse_, const at::Tensor& fine_order_,
@@ -92,15 +110,35 @@ CsrPair build_transition_cpu(const at::Tensor& fine_inverse_, const at::Tensor& 
 
 at::Tensor transition_cpu(const at::Tensor& features_, const at::Tensor& offsets_,
                           const at::Tensor& columns_, const at::Tensor& weights_,
-                          const at::Tensor& t_offsets, const at::Tensor&, const at::Tensor&) {
-  check_apply(features_, offsets_, columns_, weights_, t_offsets);
+                          const at::Tensor& t_offsets, const at::Tensor&, const at::Tensor&,
+                          const std::optional<at::Tensor>& num_rows) {
+  check_apply(features_, offsets_, columns_, weights_, t_offsets, num_rows);
   const at::Tensor features = as_computed(features_);
   const at::Tensor offsets = offsets_.contiguous(), columns = columns_.contiguous();
   const at::Tensor weights = weights_.contiguous();
-  const Csr csr = weighted_csr(offsets, columns, weights);
+  const Csr csr = weighted_csr(offsets, columns, weights, num_rows);
   at::Tensor out = at::empty({csr.rows, features.size(1)}, features.options());
   AT_DISPATCH_FLOATING_TYPES(features.scalar_type(), "transition", [&] {
     cpu::csr_reduce(features.const_data_ptr<scalar_t>(), features.size(1), csr, false,
+                    out.mutable_data_ptr<scalar_t>());
+  });
+  return out.to(features_.scalar_type());
+}
+
+at::Tensor transition_by_points_cpu(const at::Tensor& features_, const at::Tensor& fine_inverse_,
+                                    const at::Tensor& coarse_inverse,
+                                    const at::Tensor& coarse_order,
+                                    const at::Tensor& coarse_offsets,
+                                    const std::optional<at::Tensor>& num_rows) {
+  check_by_points(features_, fine_inverse_, coarse_inverse, coarse_order, coarse_offsets, num_rows);
+  const at::Tensor features = as_computed(features_);
+  const at::Tensor fine_inverse = fine_inverse_.contiguous(), order = coarse_order.contiguous();
+  const at::Tensor offsets = coarse_offsets.contiguous();
+  Csr csr = as_csr(order, offsets, num_rows_data(num_rows));
+  csr.via = fine_inverse.const_data_ptr<int32_t>();
+  at::Tensor out = at::empty({csr.rows, features.size(1)}, features.options());
+  AT_DISPATCH_FLOATING_TYPES(features.scalar_type(), "transition_by_points", [&] {
+    cpu::csr_reduce(features.const_data_ptr<scalar_t>(), features.size(1), csr, true,
                     out.mutable_data_ptr<scalar_t>());
   });
   return out.to(features_.scalar_type());
@@ -135,16 +173,38 @@ CsrPair build_transition_cuda(const at::Tensor& fine_inverse_, const at::Tensor&
 
 at::Tensor transition_cuda(const at::Tensor& features_, const at::Tensor& offsets_,
                            const at::Tensor& columns_, const at::Tensor& weights_,
-                           const at::Tensor& t_offsets, const at::Tensor&, const at::Tensor&) {
-  check_apply(features_, offsets_, columns_, weights_, t_offsets);
+                           const at::Tensor& t_offsets, const at::Tensor&, const at::Tensor&,
+                           const std::optional<at::Tensor>& num_rows) {
+  check_apply(features_, offsets_, columns_, weights_, t_offsets, num_rows);
   const c10::cuda::CUDAGuard guard(features_.device());
   const at::Tensor features = features_.contiguous(), offsets = offsets_.contiguous();
   const at::Tensor columns = columns_.contiguous(), weights = weights_.contiguous();
-  const Csr csr = weighted_csr(offsets, columns, weights);
+  const Csr csr = weighted_csr(offsets, columns, weights, num_rows);
   at::Tensor out = at::empty({csr.rows, features.size(1)}, features.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kHalf, at::kBFloat16, features.scalar_type(), "transition", [&] {
         C10_CUDA_CHECK(cuda::csr_reduce(cuda_data<scalar_t>(features), features.size(1), csr, false,
+                                        cuda_mutable_data<scalar_t>(out),
+                                        c10::cuda::getCurrentCUDAStream()));
+      });
+  return out;
+}
+
+at::Tensor transition_by_points_cuda(const at::Tensor& features_, const at::Tensor& fine_inverse_,
+                                     const at::Tensor& coarse_inverse,
+                                     const at::Tensor& coarse_order,
+                                     const at::Tensor& coarse_offsets,
+                                     const std::optional<at::Tensor>& num_rows) {
+  check_by_points(features_, fine_inverse_, coarse_inverse, coarse_order, coarse_offsets, num_rows);
+  const c10::cuda::CUDAGuard guard(features_.device());
+  const at::Tensor features = features_.contiguous(), fine_inverse = fine_inverse_.contiguous();
+  const at::Tensor order = coarse_order.contiguous(), offsets = coarse_offsets.contiguous();
+  Csr csr = as_csr(order, offsets, num_rows_data(num_rows));
+  csr.via = fine_inverse.const_data_ptr<int32_t>();
+  at::Tensor out = at::empty({csr.rows, features.size(1)}, features.options());
+  AT_DISPATCH_FLOATING_TYPES_AND2(
+      at::kHalf, at::kBFloat16, features.scalar_type(), "transition_by_points", [&] {
+        C10_CUDA_CHECK(cuda::csr_reduce(cuda_data<scalar_t>(features), features.size(1), csr, true,
                                         cuda_mutable_data<scalar_t>(out),
                                         c10::cuda::getCurrentCUDAStream()));
       });
@@ -163,17 +223,22 @@ TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
       " Tensor transposed_columns, Tensor transposed_weights)");
   m.def(
       "transition(Tensor features, Tensor offsets, Tensor columns, Tensor weights,"
-      " Tensor transposed_offsets, Tensor transposed_columns, Tensor transposed_weights)"
-      " -> Tensor");
+      " Tensor transposed_offsets, Tensor transposed_columns, Tensor transposed_weights,"
+      " Tensor? num_rows=None) -> Tensor");
+  m.def(
+      "transition_by_points(Tensor features, Tensor fine_inverse, Tensor coarse_inverse,"
+      " Tensor coarse_order, Tensor coarse_offsets, Tensor? num_rows=None) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
   m.impl("build_transition", &build_transition_cpu);
   m.impl("transition", &transition_cpu);
+  m.impl("transition_by_points", &transition_by_points_cpu);
 }
 #ifdef ELITE_WITH_CUDA
 TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) {
   m.impl("build_transition", &build_transition_cuda);
   m.impl("transition", &transition_cuda);
+  m.impl("transition_by_points", &transition_by_points_cuda);
 }
 #endif
 

@@ -2,25 +2,37 @@
 
 #include <algorithm>
 
+#include "common/num_rows.h"
 #include "csr_rows.h"
 #include "prefetch.h"
 
 namespace elite_ops::cpu {
 namespace {
 
-template <bool weighted, typename scalar_t>
+// The row of `src` that an entry stands for, or -1.
+template <bool via>
+int64_t row_of(const Csr& csr, int32_t entry) {
+  const int64_t column = csr.columns[entry];
+  return via ? csr.via[column] : column;
+}
+
+template <bool weighted, bool via, typename scalar_t>
 void reduce_rows(const scalar_t* src, int64_t channels, const Csr& csr, bool mean, int64_t begin,
                  int64_t end, scalar_t* out) {
   const int32_t last = csr.offsets[end];
   for (int64_t v = begin; v < end; ++v) {
-    const int32_t entries = csr.offsets[v + 1] - csr.offsets[v];
     scalar_t* __restrict__ sum = out + v * channels;
     std::fill_n(sum, channels, scalar_t(0));
+    int32_t count = 0;
     for (int32_t e = csr.offsets[v]; e < csr.offsets[v + 1]; ++e) {
       if (e + kPrefetchDistance < last) {
-        prefetch_row(src + csr.columns[e + kPrefetchDistance] * channels, channels);
+        const int64_t later = row_of<via>(csr, e + kPrefetchDistance);
+        if (!via || later >= 0) prefetch_row(src + later * channels, channels);
       }
-      const scalar_t* __restrict__ row = src + csr.columns[e] * channels;
+      const int64_t place = row_of<via>(csr, e);
+      if (via && place < 0) continue;
+      ++count;
+      const scalar_t* __restrict__ row = src + place * channels;
       if constexpr (weighted) {
         const scalar_t weight = csr.weights[e];
         for (int64_t c = 0; c < channels; ++c) sum[c] += weight * row[c];
@@ -28,8 +40,8 @@ void reduce_rows(const scalar_t* src, int64_t channels, const Csr& csr, bool mea
         for (int64_t c = 0; c < channels; ++c) sum[c] += row[c];
       }
     }
-    if (mean && entries > 1) {
-      for (int64_t c = 0; c < channels; ++c) sum[c] /= static_cast<scalar_t>(entries);
+    if (mean && count > 1) {
+      for (int64_t c = 0; c < channels; ++c) sum[c] /= static_cast<scalar_t>(count);
     }
   }
 }
@@ -38,12 +50,12 @@ void reduce_rows(const scalar_t* src, int64_t channels, const Csr& csr, bool mea
 
 template <typename scalar_t>
 void csr_reduce(const scalar_t* src, int64_t channels, const Csr& csr, bool mean, scalar_t* out) {
-  parallel_for_rows(csr.offsets, csr.rows, channels, [&](int64_t begin, int64_t end) {
-    if (csr.weights != nullptr) {
-      reduce_rows<true>(src, channels, csr, mean, begin, end, out);
-    } else {
-      reduce_rows<false>(src, channels, csr, mean, begin, end, out);
-    }
+  const auto reduce = csr.weights != nullptr ? reduce_rows<true, false, scalar_t>
+                      : csr.via != nullptr   ? reduce_rows<false, true, scalar_t>
+                                             : reduce_rows<false, false, scalar_t>;
+  const int64_t rows = true_rows(csr.num_rows, csr.rows);
+  parallel_for_rows(csr.offsets, rows, channels, [&](int64_t begin, int64_t end) {
+    reduce(src, channels, csr, mean, begin, end, out);
   });
 }
 

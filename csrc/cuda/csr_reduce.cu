@@ -1,3 +1,6 @@
+#include <algorithm>
+
+#include "common/num_rows.h"
 #include "cuda/accumulate.cuh"
 #include "cuda/csr_reduce.h"
 #include "cuda/packed.cuh"
@@ -8,13 +11,19 @@ namespace {
 
 // A longer row is shared out among the groups of its block.
 constexpr int32_t kShortRow = 128;
+// So many blocks at least, where there are as many rows: few rows are long ones.
+constexpr int64_t kSpreadBlocks = 1024;
 
-// The sum of one pack of channels over some entries of a row.
+// What an entry stands for: a row, a row with a weight, or a row found via another list.
+enum class Entries { kRows, kWeighted, kVia };
+
+// The sum of one pack of channels over some entries of a row, and how many there were.
 template <typename scalar_t, int width>
 struct Sum {
   accumulate_t<scalar_t> values[width];
+  int32_t count;
 
-  template <bool weighted>
+  template <Entries kind>
   __device__ __forceinline__ void add_entries(const scalar_t* __restrict__ src, int64_t channels,
                                               int64_t channel, const Csr& csr, int32_t begin,
                                               int32_t end, int step) {
@@ -22,9 +31,14 @@ struct Sum {
     // Unrolled, so that several rows are on their way at once.
 #pragma unroll 4
     for (int32_t e = begin; e < end; e += step) {
-      const int64_t row = csr.columns[e];
-      const auto pack =
-          *reinterpret_cast<const Packed<scalar_t, width>*>(src + row * channels + channel);
+      int64_t row = csr.columns[e];
+      if constexpr (kind == Entries::kVia) row = csr.via[row];
+      Packed<scalar_t, width> pack{};
+      if (kind != Entries::kVia || row >= 0) {
+        pack = *reinterpret_cast<const Packed<scalar_t, width>*>(src + row * channels + channel);
+        ++count;
+      }
+      constexpr bool weighted = kind == Entries::kWeighted;
       const auto weight = weighted ? static_cast<accumulate>(csr.weights[e]) : accumulate(1);
       for (int i = 0; i < width; ++i) {
         const auto value = static_cast<accumulate>(pack.values[i]);
@@ -35,15 +49,16 @@ struct Sum {
 
   __device__ __forceinline__ void add(const Sum& other) {
     for (int i = 0; i < width; ++i) values[i] += other.values[i];
+    count += other.count;
   }
 
-  __device__ __forceinline__ void store(int32_t entries, bool mean, scalar_t* out) const {
+  __device__ __forceinline__ void store(bool mean, scalar_t* out) const {
     using accumulate = accumulate_t<scalar_t>;
     Packed<scalar_t, width> pack;
     for (int i = 0; i < width; ++i) {
-      const bool divides = mean && entries > 1;
+      const bool divides = mean && count > 1;
       pack.values[i] =
-          static_cast<scalar_t>(divides ? values[i] / static_cast<accumulate>(entries) : values[i]);
+          static_cast<scalar_t>(divides ? values[i] / static_cast<accumulate>(count) : values[i]);
     }
     *reinterpret_cast<Packed<scalar_t, width>*>(out) = pack;
   }
@@ -51,7 +66,7 @@ struct Sum {
 
 // One row by the whole block: each group adds up every groups-th entry, and the first group adds up
 // the groups.
-template <typename scalar_t, int width, bool weighted>
+template <typename scalar_t, int width, Entries kind>
 __device__ void reduce_long_row(const scalar_t* __restrict__ src, int64_t channels, const Csr& csr,
                                 int64_t row, bool mean, int lanes, const RowGroup& place,
                                 scalar_t* __restrict__ out) {
@@ -61,39 +76,44 @@ __device__ void reduce_long_row(const scalar_t* __restrict__ src, int64_t channe
     const int64_t channel = base + place.lane * width;
     Sum<scalar_t, width> sum{};
     if (channel < channels) {
-      sum.template add_entries<weighted>(src, channels, channel, csr, begin + place.group, end,
-                                         place.groups);
+      sum.template add_entries<kind>(src, channels, channel, csr, begin + place.group, end,
+                                     place.groups);
     }
     sums[threadIdx.x] = sum;
     __syncthreads();
     if (place.group == 0 && channel < channels) {
       for (int g = 1; g < place.groups; ++g) sum.add(sums[g * lanes + place.lane]);
-      sum.store(end - begin, mean, out + row * channels + channel);
+      sum.store(mean, out + row * channels + channel);
     }
     __syncthreads();
   }
 }
 
-template <typename scalar_t, int width, bool weighted>
+template <typename scalar_t, int width, Entries kind>
 __global__ void csr_reduce_kernel(const scalar_t* __restrict__ src, int64_t channels, Csr csr,
                                   bool mean, int lanes, scalar_t* __restrict__ out) {
   const RowGroup place(lanes);
+  const int64_t rows = true_rows(csr.num_rows, csr.rows);
+  if (blockIdx.x >= rows) return;
   const auto length = [&](int64_t row) { return csr.offsets[row + 1] - csr.offsets[row]; };
-  const int64_t row = place.row();
-  const bool is_long = row < csr.rows && length(row) > kShortRow;
-  if (row < csr.rows && !is_long) {
+  // Long rows tend to be neighbours, as the voxels near a sensor are: a block takes every
+  // gridDim.x-th row instead.
+  const auto row_of = [&](int group) { return int64_t{group} * gridDim.x + blockIdx.x; };
+  const int64_t row = row_of(place.group);
+  const bool is_long = row < rows && length(row) > kShortRow;
+  if (row < rows && !is_long) {
     for (int64_t channel = place.lane * width; channel < channels; channel += lanes * width) {
       Sum<scalar_t, width> sum{};
-      sum.template add_entries<weighted>(src, channels, channel, csr, csr.offsets[row],
-                                         csr.offsets[row + 1], 1);
-      sum.store(length(row), mean, out + row * channels + channel);
+      sum.template add_entries<kind>(src, channels, channel, csr, csr.offsets[row],
+                                     csr.offsets[row + 1], 1);
+      sum.store(mean, out + row * channels + channel);
     }
   }
   if (!__syncthreads_or(is_long)) return;
-  const int64_t last_row = min(place.first_row + place.groups, csr.rows);
-  for (int64_t r = place.first_row; r < last_row; ++r) {
-    if (length(r) > kShortRow) {
-      reduce_long_row<scalar_t, width, weighted>(src, channels, csr, r, mean, lanes, place, out);
+  for (int group = 0; group < place.groups && row_of(group) < rows; ++group) {
+    if (length(row_of(group)) > kShortRow) {
+      reduce_long_row<scalar_t, width, kind>(src, channels, csr, row_of(group), mean, lanes, place,
+                                             out);
     }
   }
 }
@@ -102,9 +122,13 @@ template <typename scalar_t, int width>
 cudaError_t launch(const scalar_t* src, int64_t channels, const Csr& csr, bool mean, scalar_t* out,
                    cudaStream_t stream) {
   const int lanes = lanes_for(channels / width);
-  const cudaLaunchConfig_t config = one_group_per(csr.rows, lanes, stream);
-  const auto kernel = csr.weights != nullptr ? csr_reduce_kernel<scalar_t, width, true>
-                                             : csr_reduce_kernel<scalar_t, width, false>;
+  cudaLaunchConfig_t config = one_group_per(csr.rows, lanes, stream);
+  const int64_t spread = std::min(csr.rows, kSpreadBlocks);
+  config.gridDim.x = std::max(config.gridDim.x, static_cast<unsigned>(spread));
+  const auto kernel = csr.weights != nullptr
+                          ? csr_reduce_kernel<scalar_t, width, Entries::kWeighted>
+                      : csr.via != nullptr ? csr_reduce_kernel<scalar_t, width, Entries::kVia>
+                                           : csr_reduce_kernel<scalar_t, width, Entries::kRows>;
   return cudaLaunchKernelEx(&config, kernel, src, channels, csr, mean, lanes, out);
 }
 

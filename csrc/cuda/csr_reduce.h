@@ -12,6 +12,7 @@ namespace elite_ops::cuda {
 
 // out[v] = the sum over the entries e of row v of weights[e] * src[columns[e]], in an order that
 // depends on the row alone; divided by their number if `mean`. A row without entries becomes 0.
+// Weights and `via` exclude each other.
 // A row of up to 128 entries is added up by one group of threads, a longer one by a whole block, so
 // a row that holds everything costs as much as its entries, one block at a time.
 template <typename scalar_t>

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "common/kernel_shape.h"
+#include "common/num_rows.h"
 #include "common/voxel_grid.h"
 #include "cuda/launch.cuh"
 #include "cuda/lower_bound.cuh"
@@ -20,7 +21,7 @@ struct VoxelSet {
   VoxelGrid grid;
   const int64_t* num_true = nullptr;  // how many of the rows are voxels, on the device; null: all
 
-  __device__ int64_t size() const { return num_true == nullptr ? num_voxels : *num_true; }
+  __device__ int64_t size() const { return true_rows(num_true, num_voxels); }
 
   __device__ bool in_grid(int64_t i) const {
     const int32_t* index = indices + i * 4;

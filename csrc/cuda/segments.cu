@@ -3,17 +3,37 @@
 
 #include "common/error_flag.h"
 #include "cuda/launch.cuh"
-#include "cuda/row_offsets.h"
+#include "cuda/lower_bound.cuh"
 #include "cuda/segments.h"
 #include "cuda/workspace.cuh"
 
+// The segments of all lists are numbered through: a list has a number for each of its segments, and
+// one more for its points in none. One stable sort by this number leaves each list in its place.
 namespace elite_ops::cuda {
 namespace {
 
+struct Lists {
+  int count;
+  SegmentInput inputs[kMaxSegmentLists];
+  int64_t first_point[kMaxSegmentLists + 1];
+  int64_t first_number[kMaxSegmentLists + 1];
+
+  Lists(const SegmentInput* all, int num_lists) : count(num_lists), first_point{}, first_number{} {
+    for (int l = 0; l < num_lists; ++l) {
+      inputs[l] = all[l];
+      first_point[l + 1] = first_point[l] + all[l].num_points;
+      first_number[l + 1] = first_number[l] + all[l].num_segments + 1;
+    }
+  }
+
+  __host__ __device__ int64_t num_points() const { return first_point[count]; }
+  __host__ __device__ int64_t num_numbers() const { return first_number[count]; }
+};
+
 struct Buffers {
-  uint32_t* segment;         // of each point; num_segments for those in none
-  uint32_t* sorted_segment;  // the same, rising
-  int32_t* point;            // 0, 1, 2 ...
+  uint32_t* number;  // of each point's segment
+  uint32_t* sorted_number;
+  int32_t* point;  // within its list
   void* sort_storage;
   size_t sort_bytes;
   size_t bytes;
@@ -22,45 +42,64 @@ struct Buffers {
 Buffers cut(void* workspace, int64_t num_points) {
   Workspace space(workspace);
   Buffers buffers{};
-  buffers.segment = space.take<uint32_t>(num_points);
-  buffers.sorted_segment = space.take<uint32_t>(num_points);
+  buffers.number = space.take<uint32_t>(num_points);
+  buffers.sorted_number = space.take<uint32_t>(num_points);
   buffers.point = space.take<int32_t>(num_points);
-  cub::DeviceRadixSort::SortPairs(nullptr, buffers.sort_bytes, buffers.segment,
-                                  buffers.sorted_segment, buffers.point, buffers.point, num_points);
+  cub::DeviceRadixSort::SortPairs(nullptr, buffers.sort_bytes, buffers.number,
+                                  buffers.sorted_number, buffers.point, buffers.point, num_points);
   buffers.sort_storage = space.take<unsigned char>(static_cast<int64_t>(buffers.sort_bytes));
   buffers.bytes = space.bytes();
   return buffers;
 }
 
-__global__ void segment_kernel(const int32_t* __restrict__ inverse, int64_t num_points,
-                               int64_t num_segments, uint32_t* __restrict__ segment,
-                               int32_t* __restrict__ point, int32_t* error_flag) {
+__global__ void number_kernel(const Lists lists, uint32_t* __restrict__ number,
+                              int32_t* __restrict__ point, int32_t* error_flag) {
   const int64_t i = global_thread();
-  if (i >= num_points) return;
-  const int32_t own = inverse[i];
-  if (own < -1 || own >= num_segments) atomicOr(error_flag, kIndexOutOfRange);
-  segment[i] = static_cast<uint32_t>(own >= 0 && own < num_segments ? own : num_segments);
-  point[i] = static_cast<int32_t>(i);
+  if (i >= lists.num_points()) return;
+  int l = 0;
+  while (i >= lists.first_point[l + 1]) ++l;
+  const int64_t own_point = i - lists.first_point[l], end = lists.inputs[l].num_segments;
+  const int32_t own = lists.inputs[l].inverse[own_point];
+  if (own < -1 || own >= end) atomicOr(error_flag, static_cast<int32_t>(kIndexOutOfRange));
+  number[i] = static_cast<uint32_t>(lists.first_number[l] + (own >= 0 && own < end ? own : end));
+  point[i] = static_cast<int32_t>(own_point);
+}
+
+// A search per segment, so that none waits for another, however many are empty.
+__global__ void offsets_kernel(const Lists lists, const uint32_t* __restrict__ sorted_number,
+                               int32_t* __restrict__ offsets) {
+  const int64_t number = global_thread();
+  if (number >= lists.num_numbers()) return;
+  int l = 0;
+  while (number >= lists.first_number[l + 1]) ++l;
+  const int64_t begin = lists.first_point[l], end = lists.first_point[l + 1];
+  const int64_t place = lower_bound(sorted_number, begin, end, static_cast<uint32_t>(number));
+  offsets[number] = static_cast<int32_t>(place - begin);
 }
 
 }  // namespace
 
 size_t build_segments_workspace_bytes(int64_t num_points) { return cut(nullptr, num_points).bytes; }
 
-cudaError_t build_segments(const int32_t* inverse, int64_t num_points, int64_t num_segments,
-                           void* workspace, int32_t* order, int32_t* offsets, int32_t* error_flag,
+cudaError_t build_segments(const SegmentInput* inputs, int num_lists, void* workspace,
+                           int32_t* order, int32_t* offsets, int32_t* error_flag,
                            cudaStream_t stream) {
+  if (num_lists == 0) return cudaSuccess;
+  const Lists lists(inputs, num_lists);
+  const int64_t num_points = lists.num_points(), num_numbers = lists.num_numbers();
   Buffers buffers = cut(workspace, num_points);
   if (num_points > 0) {
-    const cudaLaunchConfig_t config = one_thread_per(num_points, stream);
-    ELITE_CUDA_TRY(cudaLaunchKernelEx(&config, segment_kernel, inverse, num_points, num_segments,
-                                      buffers.segment, buffers.point, error_flag));
-    const int bits = std::bit_width(static_cast<uint64_t>(num_segments));
+    const cudaLaunchConfig_t per_point = one_thread_per(num_points, stream);
+    ELITE_CUDA_TRY(cudaLaunchKernelEx(&per_point, number_kernel, lists, buffers.number,
+                                      buffers.point, error_flag));
+    const int bits = std::bit_width(static_cast<uint64_t>(num_numbers - 1));
     ELITE_CUDA_TRY(cub::DeviceRadixSort::SortPairs(
-        buffers.sort_storage, buffers.sort_bytes, buffers.segment, buffers.sorted_segment,
+        buffers.sort_storage, buffers.sort_bytes, buffers.number, buffers.sorted_number,
         buffers.point, order, num_points, 0, bits, stream));
   }
-  return row_offsets(buffers.sorted_segment, num_points, num_segments, offsets, stream);
+  const cudaLaunchConfig_t per_number = one_thread_per(num_numbers, stream);
+  return cudaLaunchKernelEx(&per_number, offsets_kernel, lists,
+                            static_cast<const uint32_t*>(buffers.sorted_number), offsets);
 }
 
 }  // namespace elite_ops::cuda

@@ -1,4 +1,4 @@
-// The points of each segment, as a CSR list, on CUDA.
+// The points of each segment, as CSR lists, on CUDA.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -6,15 +6,19 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "common/segments.h"
+
 namespace elite_ops::cuda {
 
+// `num_points` of all lists together.
 size_t build_segments_workspace_bytes(int64_t num_points);
 
-// Writes `order` [num_points] and `offsets` [num_segments + 1] as cpu::build_segments does. A point
-// whose segment is outside [-1, num_segments) counts as one in no segment, and sets
-// kIndexOutOfRange in `error_flag`.
-cudaError_t build_segments(const int32_t* inverse, int64_t num_points, int64_t num_segments,
-                           void* workspace, int32_t* order, int32_t* offsets, int32_t* error_flag,
+// Writes for each of `num_lists` inputs, one behind the other, what cpu::build_segments does:
+// `order` [num_points] and `offsets` [num_segments + 1]. One sort serves all lists. A point whose
+// segment is outside [-1, num_segments) counts as one in no segment, and sets kIndexOutOfRange in
+// `error_flag`.
+cudaError_t build_segments(const SegmentInput* inputs, int num_lists, void* workspace,
+                           int32_t* order, int32_t* offsets, int32_t* error_flag,
                            cudaStream_t stream);
 
 }  // namespace elite_ops::cuda

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -9,10 +10,11 @@ import torch
 from torch import Tensor
 
 from elite_ops import (
+    PointTransition,
     Segments,
     Transition,
     Voxels,
-    build_segments,
+    build_all_segments,
     build_transition,
     voxelize,
 )
@@ -33,7 +35,8 @@ class Step:
     """From one level to the next coarser one of the pyramid."""
 
     halved: Segments  # the finer level's voxels by halved coordinates: the context of a voxel
-    transition: Transition  # gather to the points, then mean over the coarser level's voxels
+    # Gather to the points, then mean over the coarser level's voxels.
+    transition: Transition | PointTransition
 
 
 @dataclass(frozen=True)
@@ -48,16 +51,24 @@ class Pyramid:
 @torch.no_grad()
 def build_pyramid(
     points: Tensor,  # [N, 3 + F] float32
-    batch_index: Tensor,  # [N] int64
+    batch_index: Tensor | None,  # [N] int64
     batch_size: int,
     *,
     point_cloud_range: tuple[float, ...],  # x_min y_min z_min x_max y_max z_max, metres
     spatial_shape: tuple[int, int, int],
     scales: tuple[int, ...],
     nested: bool,
+    capacity: Sequence[int] | None = None,
+    differentiable: bool = True,
 ) -> Pyramid:
     """Voxelizes a batch at all scales, with the neighbours of every voxel, and builds what leads
-    from one scale to the next."""
+    from one scale to the next.
+
+    Args:
+        capacity: rows of each scale's buffers, so that nothing waits for the device to count the
+            voxels; None: as many as voxels.
+        differentiable: whether gradients will go back through the transitions.
+    """
     voxels = voxelize(
         points,
         batch_index,
@@ -67,17 +78,20 @@ def build_pyramid(
         batch_size=batch_size,
         nested=nested,
         kernel_size=3,
+        capacity=capacity,
         halved=scales[:-1],
     )
-    levels = [Level(v, build_segments(v.inverse, v.indices.shape[0])) for v in voxels]
-    steps = [_step(fine, coarse) for fine, coarse in pairwise(levels)]
-    return Pyramid(levels, steps, batch_size)
-
-
-def _step(fine: Level, coarse: Level) -> Step:
-    halved = fine.voxels.halved
-    assert halved is not None
-    return Step(
-        halved=build_segments(halved.inverse, halved.indices.shape[0]),
-        transition=build_transition(fine.points, coarse.points),
+    grids = [*voxels, *(v.halved for v in voxels if v.halved is not None)]
+    segments = build_all_segments(
+        [grid.inverse for grid in grids],
+        [grid.indices.shape[0] for grid in grids],
+        None if capacity is None else [grid.num_voxels for grid in grids],
     )
+    levels = [Level(*level) for level in zip(voxels, segments, strict=False)]
+    # A matrix pays on the CPU; on CUDA it takes dozens of launches to build, for two applications.
+    transition = PointTransition if points.is_cuda and not differentiable else build_transition
+    steps = [
+        Step(halved, transition(fine.points, coarse.points))
+        for halved, (fine, coarse) in zip(segments[len(levels) :], pairwise(levels), strict=True)
+    ]
+    return Pyramid(levels, steps, batch_size)

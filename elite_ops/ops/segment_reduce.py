@@ -35,7 +35,7 @@ def segment_sum(
     *Deterministic:* yes, bit by bit, forward and backward.
     *Source:* CSR reduction; the gradient is `voxel_to_point`.
     """
-    out: Tensor = torch.ops.elite_ops.segment_sum(src, *_tensors(segments))
+    out: Tensor = torch.ops.elite_ops.segment_sum(src, *_tensors(segments), segments.num_rows)
     return out
 
 
@@ -62,7 +62,7 @@ def segment_mean(
     *Deterministic:* yes, bit by bit, forward and backward.
     *Source:* CSR reduction.
     """
-    out: Tensor = torch.ops.elite_ops.segment_mean(src, *_tensors(segments))
+    out: Tensor = torch.ops.elite_ops.segment_mean(src, *_tensors(segments), segments.num_rows)
     return out
 
 
@@ -99,7 +99,9 @@ def _tensors(segments: Segments) -> tuple[Tensor, Tensor, Tensor]:
     return segments.inverse, segments.order, segments.offsets
 
 
-def _fake(src: Tensor, inverse: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
+def _fake(
+    src: Tensor, inverse: Tensor, order: Tensor, offsets: Tensor, num_rows: Tensor | None = None
+) -> Tensor:
     return src.new_empty(offsets.shape[0] - 1, src.shape[1])
 
 
@@ -121,7 +123,7 @@ def _fake_max_backward(grad_out: Tensor, argmax: Tensor, inverse: Tensor) -> Ten
 
 
 def _setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[1:])
+    ctx.save_for_backward(*inputs[1:4])
 
 
 def _setup_context_max(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -130,14 +132,14 @@ def _setup_context_max(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tenso
     ctx.save_for_backward(argmax, inputs[1])
 
 
-def _backward_sum(ctx: Any, grad_out: Tensor) -> tuple[Tensor, None, None, None]:
+def _backward_sum(ctx: Any, grad_out: Tensor) -> tuple[Tensor, None, None, None, None]:
     grad_src = torch.ops.elite_ops.voxel_to_point(grad_out, *ctx.saved_tensors)
-    return grad_src, None, None, None
+    return grad_src, None, None, None, None
 
 
-def _backward_mean(ctx: Any, grad_out: Tensor) -> tuple[Tensor, None, None, None]:
+def _backward_mean(ctx: Any, grad_out: Tensor) -> tuple[Tensor, None, None, None, None]:
     grad_src = torch.ops.elite_ops.segment_mean_backward(grad_out, *ctx.saved_tensors)
-    return grad_src, None, None, None
+    return grad_src, None, None, None, None
 
 
 def _backward_mean_backward(ctx: Any, grad_grad: Tensor) -> tuple[Tensor, None, None, None]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-__all__ = ["Segments", "build_segments"]
+__all__ = ["Segments", "build_all_segments", "build_segments"]
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class Segments:
     inverse: Tensor  # [N] int32: segment of each point, -1 = none
     order: Tensor  # [N] int32: points by segment, then by number; those in no segment last
     offsets: Tensor  # [M + 1] int32: segment v owns order[offsets[v] : offsets[v + 1]]
+    num_rows: Tensor | None = None  # [] int64, on the device: true segments; None: all
 
     @property
     def num_segments(self) -> int:
@@ -34,12 +36,16 @@ class Segments:
 def build_segments(
     inverse: Tensor,  # [N] int32
     num_segments: int,
+    *,
+    num_rows: Tensor | None = None,  # [] int64
 ) -> Segments:
     """Groups points by segment.
 
     Args:
         inverse: segment of each point in [0, num_segments), -1 for a point in no segment.
         num_segments: how many segments there are, M; they may be empty.
+        num_rows: how many of them are true, on the device, where M is a capacity. Reductions over
+            the segments leave the rows from there on as they are: undefined.
 
     Returns:
         The segments, on the device of `inverse`.
@@ -55,12 +61,51 @@ def build_segments(
     *Deterministic:* yes.
     *Source:* stable counting sort (CPU), stable radix sort (CUDA).
     """
-    order, offsets = torch.ops.elite_ops.build_segments(inverse, num_segments)
-    return Segments(inverse, order, offsets)
+    return build_all_segments([inverse], [num_segments], [num_rows])[0]
 
 
-def _fake(inverse: Tensor, num_segments: int) -> tuple[Tensor, Tensor]:
-    return inverse.new_empty(inverse.shape), inverse.new_empty(num_segments + 1)
+def build_all_segments(
+    inverse: Sequence[Tensor],  # each [N] int32, of any N
+    num_segments: Sequence[int],
+    num_rows: Sequence[Tensor | None] | None = None,
+) -> list[Segments]:
+    """Groups several lists of points by segment, on CUDA with one sort for all.
+
+    Args:
+        inverse: up to 32 lists, each as `build_segments` takes it, on one device.
+        num_segments: of each list.
+        num_rows: of each list, or None where all segments are true.
+
+    Returns:
+        The segments of each list.
+
+    Raises:
+        TypeError, ValueError, IndexError: as `build_segments`.
+
+    *Differentiable:* no.
+    *Sync:* none.
+    *Deterministic:* yes.
+    *Source:* stable counting sort (CPU), stable radix sort (CUDA).
+    """
+    orders, offsets = torch.ops.elite_ops.build_segments(inverse, num_segments)
+    if len(inverse) == 1:
+        lists = [(orders, offsets)]
+    else:
+        lists = list(
+            zip(
+                orders.split([len(i) for i in inverse]),
+                offsets.split([n + 1 for n in num_segments]),
+                strict=True,
+            )
+        )
+    true_rows = num_rows or [None] * len(inverse)
+    return [Segments(i, *rows, n) for i, rows, n in zip(inverse, lists, true_rows, strict=True)]
+
+
+def _fake(inverse: Sequence[Tensor], num_segments: Sequence[int]) -> tuple[Tensor, Tensor]:
+    num_points = sum(i.shape[0] for i in inverse)
+    num_offsets = sum(n + 1 for n in num_segments)
+    return inverse[0].new_empty(num_points), inverse[0].new_empty(num_offsets)
 
 
 torch.library.register_fake("elite_ops::build_segments", _fake)

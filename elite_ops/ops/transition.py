@@ -15,7 +15,7 @@ from torch import Tensor
 
 from elite_ops.ops.segments import Segments
 
-__all__ = ["CsrMatrix", "Transition", "build_transition", "transition"]
+__all__ = ["CsrMatrix", "PointTransition", "Transition", "build_transition", "transition"]
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,7 @@ class Transition:
 
     matrix: CsrMatrix  # V_coarse rows
     transposed: CsrMatrix  # V_fine rows
+    num_rows: Tensor | None = None  # [] int64, on the device: true coarse voxels; None: all
 
     @property
     def num_fine(self) -> int:
@@ -45,6 +46,18 @@ class Transition:
     @property
     def num_coarse(self) -> int:
         return self.matrix.offsets.shape[0] - 1
+
+
+@dataclass(frozen=True)
+class PointTransition:
+    """The same operator without a matrix, for inference.
+
+    There is nothing to build, and `transition` reads a row per point instead of one per pair of
+    voxels: on CUDA faster than building the matrix for the few times that inference applies it.
+    """
+
+    fine: Segments
+    coarse: Segments
 
 
 def build_transition(
@@ -75,12 +88,12 @@ def build_transition(
     tensors = torch.ops.elite_ops.build_transition(
         fine.inverse, fine.order, fine.offsets, coarse.inverse, coarse.order, coarse.offsets
     )
-    return Transition(CsrMatrix(*tensors[:3]), CsrMatrix(*tensors[3:]))
+    return Transition(CsrMatrix(*tensors[:3]), CsrMatrix(*tensors[3:]), coarse.num_rows)
 
 
 def transition(
     features: Tensor,  # [V_fine, C]
-    operator: Transition,
+    operator: Transition | PointTransition,
 ) -> Tensor:  # [V_coarse, C]
     """Averages the rows of fine voxels, weighted by points, into coarse voxels.
 
@@ -90,7 +103,7 @@ def transition(
     Args:
         features: one row per fine voxel; float32, float64, float16 or bfloat16. Half types are
             accumulated in float32; the weights are float32 in any case.
-        operator: from `build_transition`.
+        operator: from `build_transition`, or the segments of a `PointTransition`.
 
     Returns:
         One row per coarse voxel, in the dtype of `features`.
@@ -98,12 +111,15 @@ def transition(
     Raises:
         TypeError: if `features` is not of a floating dtype.
         ValueError: if shapes or devices don't fit.
+        RuntimeError: if a gradient through a `PointTransition` would be needed.
 
-    *Differentiable:* in `features`, twice.
+    *Differentiable:* in `features`, twice; through a `PointTransition` not.
     *Sync:* none.
     *Deterministic:* yes, bit by bit, forward and backward.
     *Source:* Zhang et al., ELiTe, ICME 2024, as one sparse matrix.
     """
+    if isinstance(operator, PointTransition):
+        return _by_points(features, operator.fine, operator.coarse)
     matrix, transposed = operator.matrix, operator.transposed
     out: Tensor = torch.ops.elite_ops.transition(
         features,
@@ -113,6 +129,19 @@ def transition(
         transposed.offsets,
         transposed.columns,
         transposed.weights,
+        operator.num_rows,
+    )
+    return out
+
+
+def _by_points(features: Tensor, fine: Segments, coarse: Segments) -> Tensor:
+    if torch.is_grad_enabled() and features.requires_grad:
+        raise RuntimeError(
+            "transition: a PointTransition has no gradient; call it under torch.no_grad() or use "
+            "build_transition"
+        )
+    out: Tensor = torch.ops.elite_ops.transition_by_points(
+        features, fine.inverse, coarse.inverse, coarse.order, coarse.offsets, coarse.num_rows
     )
     return out
 
@@ -133,21 +162,33 @@ def _fake_build(
     return *matrix(coarse_offsets), *matrix(fine_offsets)
 
 
-def _fake(features: Tensor, offsets: Tensor, *rest: Tensor) -> Tensor:
+def _fake(features: Tensor, offsets: Tensor, *rest: Tensor | None) -> Tensor:
     return features.new_empty(offsets.shape[0] - 1, features.shape[1])
 
 
+def _fake_by_points(
+    features: Tensor,
+    fine_inverse: Tensor,
+    coarse_inverse: Tensor,
+    coarse_order: Tensor,
+    coarse_offsets: Tensor,
+    num_rows: Tensor | None = None,
+) -> Tensor:
+    return features.new_empty(coarse_offsets.shape[0] - 1, features.shape[1])
+
+
 def _setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[1:])
+    ctx.save_for_backward(*inputs[1:7])
 
 
 def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     """The transposed operator, whose own gradient is the operator."""
     matrix, transposed = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
     grad_features = torch.ops.elite_ops.transition(grad_out, *transposed, *matrix)
-    return grad_features, *([None] * 6)
+    return grad_features, *([None] * 7)
 
 
 torch.library.register_fake("elite_ops::build_transition", _fake_build)
 torch.library.register_fake("elite_ops::transition", _fake)
+torch.library.register_fake("elite_ops::transition_by_points", _fake_by_points)
 torch.library.register_autograd("elite_ops::transition", _backward, setup_context=_setup_context)

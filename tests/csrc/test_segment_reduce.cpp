@@ -129,6 +129,42 @@ CASE(max_takes_nan_and_the_first_of_equals) {
   CHECK_EQUAL(argmax, (std::vector<int32_t>{0, 1, 1}));
 }
 
+// Rows that are found via another list, where -1 is none and doesn't count; rows past the true ones
+// keep what was in them. There are more rows than blocks in one case, and long rows in both.
+CASE(means_via_a_list_of_the_true_rows) {
+  for (const int64_t num_segments : {40, 3000}) {
+    const int64_t points = 6000, channels = 24, true_rows = num_segments - 9;
+    std::vector<int32_t> inverse = random_inverse(points, num_segments);
+    for (int64_t i = 0; i < points; i += 3) inverse[i] = 7;
+    const SegmentCase segments(inverse, num_segments);
+    const std::vector<int32_t> via = random_inverse(points, 500, 1);
+    harness::Random random(7);
+    const auto src = random.uniform_vector<float>(500 * channels);
+    elite_ops::Csr csr = segments.csr();
+    csr.via = via.data();
+    csr.num_rows = &true_rows;
+    std::vector<float> want(num_segments * channels, -5), on_cuda = want, on_cpu = want;
+    for (int64_t v = 0; v < true_rows; ++v) {
+      for (int64_t c = 0; c < channels; ++c) {
+        double sum = 0;
+        int count = 0;
+        for (int32_t e = segments.offsets[v]; e < segments.offsets[v + 1]; ++e) {
+          const int32_t row = via[segments.order[e]];
+          if (row < 0) continue;
+          sum += src[row * channels + c];
+          ++count;
+        }
+        want[v * channels + c] = static_cast<float>(sum / std::max(count, 1));
+      }
+    }
+    elite_ops::cpu::csr_reduce(src.data(), channels, csr, true, on_cpu.data());
+    CHECK_CLOSE(on_cpu, want, 1e-5);
+    CHECK(elite_ops::cuda::csr_reduce(src.data(), channels, csr, true, on_cuda.data(), nullptr) ==
+          cudaSuccess);
+    CHECK_CLOSE(on_cuda, want, 1e-5);
+  }
+}
+
 CASE(rows_that_are_not_aligned_are_read_one_by_one) {
   const SegmentCase segments(random_inverse(50, 9), 9);
   harness::Random random(6);

@@ -5,18 +5,29 @@
 
 namespace {
 
+using elite_ops::SegmentInput;
+
+// The lists of all inputs, one behind the other.
 struct OnCuda {
   std::vector<int32_t> order, offsets;
   int32_t errors = 0;
 
-  OnCuda(const std::vector<int32_t>& inverse, int64_t num_segments)
-      : order(inverse.size()), offsets(num_segments + 1, -5) {
-    const auto num_points = static_cast<int64_t>(inverse.size());
+  explicit OnCuda(const std::vector<SegmentInput>& inputs) {
+    int64_t num_points = 0, num_offsets = 0;
+    for (const SegmentInput& input : inputs) {
+      num_points += input.num_points;
+      num_offsets += input.num_segments + 1;
+    }
+    order.assign(num_points, -5);
+    offsets.assign(num_offsets, -5);
     std::vector<unsigned char> workspace(
         elite_ops::cuda::build_segments_workspace_bytes(num_points));
-    CHECK(elite_ops::cuda::build_segments(inverse.data(), num_points, num_segments,
+    CHECK(elite_ops::cuda::build_segments(inputs.data(), static_cast<int>(inputs.size()),
                                           workspace.data(), order.data(), offsets.data(), &errors,
                                           nullptr) == cudaSuccess);
+  }
+  OnCuda(const std::vector<int32_t>& inverse, int64_t num_segments)
+      : OnCuda({SegmentInput{inverse.data(), static_cast<int64_t>(inverse.size()), num_segments}}) {
   }
 };
 
@@ -29,6 +40,24 @@ CASE(equals_the_cpu_kernel) {
     CHECK_EQUAL(got.offsets, expected.offsets);
     CHECK(got.errors == 0);
   }
+}
+
+// docs/kernels.md states this number.
+CASE(several_lists_come_from_one_sort_in_three_calls) {
+  const std::vector<SegmentCase> cases = segment_cases();
+  std::vector<SegmentInput> inputs;
+  std::vector<int32_t> order, offsets;
+  for (const SegmentCase& c : cases) {
+    inputs.push_back({c.inverse.data(), c.num_points(), c.num_segments()});
+    order.insert(order.end(), c.order.begin(), c.order.end());
+    offsets.insert(offsets.end(), c.offsets.begin(), c.offsets.end());
+  }
+  const int64_t before = emulation::num_enqueued;
+  const OnCuda got(inputs);
+  CHECK(emulation::num_enqueued - before == 3);
+  CHECK_EQUAL(got.order, order);
+  CHECK_EQUAL(got.offsets, offsets);
+  CHECK(got.errors == 0);
 }
 
 CASE(leaves_out_segments_out_of_range) {

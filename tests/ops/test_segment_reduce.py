@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -182,3 +183,28 @@ def test_two_runs_agree_bit_by_bit(reduce: Reduce, device: torch.device) -> None
     runs = [reduce(src, segments) for _ in range(3)]
     assert torch.equal(runs[0], runs[1])
     assert torch.equal(runs[0], runs[2])
+
+
+@each_linear
+def test_only_true_rows_are_defined(reduce: Reduce, device: torch.device) -> None:
+    src, segments = random_case(600, 90, 8, torch.float32, device)
+    want = reduce(src, segments)
+    counted = dataclasses.replace(segments, num_rows=torch.tensor(80, device=device))
+    got = reduce(src, counted)
+    assert torch.equal(got[:80], want[:80])
+    grad_out = torch.randn_like(want) * (torch.arange(90, device=device) < 80)[:, None]
+    grads = [torch.autograd.grad(out, src, grad_out)[0] for out in (got, want)]
+    assert torch.equal(*grads)
+
+
+@each_linear
+def test_rejects_a_number_of_rows_that_makes_no_sense(reduce: Reduce) -> None:
+    src, segments = random_case(60, 9, 8, torch.float32, torch.device("cpu"))
+    for num_rows, error, message in [
+        (torch.ones(2).long(), ValueError, r"`num_rows` must have one element, got shape \[2\]"),
+        (torch.tensor(3.0), TypeError, "`num_rows` must be Long, got Float"),
+        (torch.tensor(-1), ValueError, r"`num_rows` must be in \[0, 9\], got -1"),
+        (torch.tensor(10), ValueError, r"`num_rows` must be in \[0, 9\], got 10"),
+    ]:
+        with pytest.raises(error, match=message):
+            reduce(src, dataclasses.replace(segments, num_rows=num_rows))

@@ -4,7 +4,7 @@ from segment_cases import SIZES, random_inverse, scan_inverse
 from torch import Tensor
 
 import elite_ops
-from elite_ops import build_segments
+from elite_ops import build_all_segments, build_segments
 from elite_ops.reference import segments as reference
 
 
@@ -38,13 +38,28 @@ def test_equals_reference_on_a_real_scan(
     assert_equals_reference(*scan_inverse(real_points, voxel_size), device)
 
 
+def test_several_lists_equal_one_after_the_other(device: torch.device) -> None:
+    inverse = [random_inverse(n, m, seed=m).to(device) for n, m in SIZES]
+    num_segments = [m for _, m in SIZES]
+    num_rows = [torch.tensor(m, device=device) for m in num_segments]
+    together = build_all_segments(inverse, num_segments, num_rows)
+    for got, i, m, n in zip(together, inverse, num_segments, num_rows, strict=True):
+        alone = build_segments(i, m)
+        assert got.inverse is i
+        assert got.num_rows is n
+        assert torch.equal(got.order, alone.order)
+        assert torch.equal(got.offsets, alone.offsets)
+
+
 def test_points_in_no_segment_keep_their_order(device: torch.device) -> None:
     assert_equals_reference(torch.full((100,), -1, dtype=torch.int32), 5, device)
 
 
 def test_opcheck(device: torch.device) -> None:
     inverse = random_inverse(50, 7).to(device)
-    torch.library.opcheck(torch.ops.elite_ops.build_segments.default, (inverse, 7))
+    op = torch.ops.elite_ops.build_segments.default
+    torch.library.opcheck(op, ([inverse], [7]))
+    torch.library.opcheck(op, ([inverse, inverse[:9]], [7, 20]))
 
 
 def test_compiles_without_a_graph_break(device: torch.device) -> None:
@@ -70,6 +85,10 @@ def test_rejects_wrong_arguments() -> None:
         build_segments(inverse[None], 3)
     with pytest.raises(ValueError, match=r"`num_segments` must be in \[0, 2\^31 - 1\), got -1"):
         build_segments(inverse, -1)
+    with pytest.raises(ValueError, match=r"`inverse` must hold between 1 and 32 lists, got 33"):
+        build_all_segments([inverse] * 33, [3] * 33)
+    with pytest.raises(ValueError, match=r"`num_segments` must have one entry for each list"):
+        build_all_segments([inverse] * 2, [3])
 
 
 @pytest.mark.parametrize("bad", [-2, 3, 2**31 - 1])

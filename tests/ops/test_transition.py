@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from segment_cases import SIZES, random_inverse, scan_inverse
@@ -5,6 +7,7 @@ from torch import Tensor
 from torch.testing import assert_close
 
 from elite_ops import (
+    PointTransition,
     Segments,
     Transition,
     build_segments,
@@ -206,3 +209,52 @@ def test_equals_gather_then_mean_when_every_point_counts(device: torch.device) -
     features = random_features(60, 8, torch.float32, device)
     gathered = segment_mean(voxel_to_point(features, fine), coarse)
     assert_close(transition(features, build_transition(fine, coarse)), gathered)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("num_points", "num_fine"), SIZES)
+def test_without_a_matrix_equals_reference(
+    dtype: torch.dtype, num_points: int, num_fine: int, device: torch.device
+) -> None:
+    fine, coarse = random_segments(num_points, num_fine, device)
+    for channels in (0, 1, 3, 64):
+        features = random_features(num_fine, channels, dtype, device).detach()
+        out = transition(features, PointTransition(fine, coarse))
+        wide = features.float() if dtype != torch.float64 else features
+        want = reference.transition(wide, fine.inverse, coarse.inverse, coarse.num_segments)
+        assert_close(out, want.to(dtype))
+
+
+def test_without_a_matrix_on_a_real_scan(real_points: Tensor, device: torch.device) -> None:
+    fine, coarse = (
+        build_segments(inverse.to(device), num_voxels)
+        for inverse, num_voxels in (scan_inverse(real_points, s) for s in (0.8, 1.6))
+    )
+    features = random_features(fine.num_segments, 64, torch.float32, device).detach()
+    want = transition(features, build_transition(fine, coarse))
+    assert_close(transition(features, PointTransition(fine, coarse)), want, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("has_matrix", [False, True])
+def test_only_true_rows_are_defined(has_matrix: bool, device: torch.device) -> None:
+    fine, coarse = random_segments(600, 60, device)
+    features = random_features(60, 8, torch.float32, device).detach()
+    make = build_transition if has_matrix else PointTransition
+    want = transition(features, make(fine, coarse))
+    counted = dataclasses.replace(coarse, num_rows=torch.tensor(11, device=device))
+    assert torch.equal(transition(features, make(fine, counted))[:11], want[:11])
+
+
+def test_without_a_matrix_there_is_no_gradient(device: torch.device) -> None:
+    fine, coarse = random_segments(60, 12, device)
+    with pytest.raises(RuntimeError, match="a PointTransition has no gradient"):
+        transition(random_features(12, 3, torch.float32, device), PointTransition(fine, coarse))
+
+
+def test_opcheck_without_a_matrix(device: torch.device) -> None:
+    fine, coarse = random_segments(60, 12, device)
+    features = random_features(12, 3, torch.float32, device).detach()
+    tensors = (features, fine.inverse, coarse.inverse, coarse.order, coarse.offsets)
+    torch.library.opcheck(torch.ops.elite_ops.transition_by_points.default, tensors)
+    with pytest.raises(ValueError, match="transition_by_points: `fine` and `coarse` must have"):
+        torch.ops.elite_ops.transition_by_points(features, fine.inverse[1:], *tensors[2:])
