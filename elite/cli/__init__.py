@@ -6,6 +6,7 @@ import typer
 
 from elite.cli import data
 from elite.cli.allocator import keep_freed_memory
+from elite.cli.bench import bench
 from elite.cli.demo import demo
 from elite.cli.distill import distill
 from elite.cli.doctor import doctor
@@ -38,6 +39,7 @@ app.command()(distill)
 app.command(name="eval")(evaluate)
 app.command()(predict)
 app.command()(submit)
+app.command()(bench)
 
 
 def main() -> None:

@@ -1,0 +1,171 @@
+"""How long a scan takes: stage by stage, the network alone, and from the file to the labels."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from elite.data import DatasetSpec, read_points
+from elite.engine.point_labels import point_labels
+from elite.engine.predict import Predictor
+from elite.student import Student
+
+__all__ = ["BenchReport", "Times", "bench"]
+
+WARM_UP = 2  # rounds that are not counted
+
+
+@dataclass
+class Times:
+    """Seconds of one stage: half, 90 % and 99 % of the rounds took no longer; and the shortest."""
+
+    p50: float
+    p90: float
+    p99: float
+    min: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Times:
+        p50, p90, p99 = np.quantile(seconds, [0.5, 0.9, 0.99]).tolist()
+        return cls(p50, p90, p99, min(seconds))
+
+
+@dataclass
+class BenchReport:
+    """What was measured, on what.
+
+    Attributes:
+        num_points: of a scan, on average.
+        stages: in their order. On CUDA the device is waited for after each, so that their sum is
+            more than `end_to_end`.
+        network: on points and voxels that are already there.
+        end_to_end: from the file to the labels in host memory, as `elite predict` makes them.
+    """
+
+    device: str
+    threads: int
+    torch: str
+    rounds: int
+    num_scans: int
+    num_points: int
+    stages: dict[str, Times]
+    network: Times
+    end_to_end: Times
+
+
+class _Laps:
+    """Takes the time between calls, with the device's work done."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.seconds: dict[str, list[float]] = {}
+
+    def start(self) -> None:
+        self._wait()
+        self.begin = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        self._wait()
+        end = time.perf_counter()
+        self.seconds.setdefault(stage, []).append(end - self.begin)
+        self.begin = end
+
+    def times(self) -> dict[str, Times]:
+        return {stage: Times.of(laps[WARM_UP:]) for stage, laps in self.seconds.items()}
+
+    def _wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+@torch.no_grad()
+def bench(
+    student: Student,
+    spec: DatasetSpec,
+    scans: Sequence[Path],
+    device: torch.device,
+    *,
+    rounds: int,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> BenchReport:
+    """Predicts each of `rounds` times, one scan after the other, in three ways.
+
+    Raises:
+        EliteError: if a file is not a scan.
+    """
+    predictor = Predictor(student, device)
+    stages, network, whole = (_Laps(device) for _ in range(3))
+    total = rounds + WARM_UP
+    num_points = 0
+    for number in range(total):
+        path = scans[number % len(scans)]
+        num_points += _in_stages(predictor, spec, path, stages)
+        _network_alone(predictor, spec, path, network)
+        whole.start()
+        predictor(read_points(path, spec.points))
+        whole.lap("end to end")
+        progress(number + 1, total)
+    return BenchReport(
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
+        threads=torch.get_num_threads(),
+        torch=str(torch.__version__),
+        rounds=rounds,
+        num_scans=len(scans),
+        num_points=round(num_points / total),
+        stages=stages.times(),
+        network=network.times()["network"],
+        end_to_end=whole.times()["end to end"],
+    )
+
+
+def _in_stages(predictor: Predictor, spec: DatasetSpec, path: Path, laps: _Laps) -> int:
+    """What `Predictor` does, in pieces; returns the number of points."""
+    network, device = predictor.network, predictor.device
+    laps.start()
+    host = read_points(path, spec.points)
+    laps.lap("read")
+    points = torch.from_numpy(host).to(device)
+    batch_index = torch.zeros(len(points), dtype=torch.int64, device=device)
+    laps.lap("copy")
+    pyramid = network.pyramid(points, batch_index, 1)
+    laps.lap("voxels and kernel maps")
+    with _blocks_timed(network, laps):
+        logits = network.logits(points, pyramid)
+    laps.lap("head")
+    valid = pyramid.levels[0].voxels.inverse >= 0
+    point_labels(logits, valid, points, batch_index).cpu()
+    laps.lap("labels")
+    return len(host)
+
+
+def _network_alone(predictor: Predictor, spec: DatasetSpec, path: Path, laps: _Laps) -> None:
+    points = torch.from_numpy(read_points(path, spec.points)).to(predictor.device)
+    batch_index = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+    pyramid = predictor.network.pyramid(points, batch_index, 1)
+    laps.start()
+    predictor.network.logits(points, pyramid)
+    laps.lap("network")
+
+
+@contextmanager
+def _blocks_timed(network: torch.nn.Module, laps: _Laps) -> Iterator[None]:
+    """A lap before the first block of the network, and one after each."""
+    blocks = list(network.get_submodule("blocks").children())
+    hooks = [blocks[0].register_forward_pre_hook(lambda *_: laps.lap("points to voxels"))]
+    for number, block in enumerate(blocks, start=1):
+
+        def after(*_: object, stage: str = f"block {number}") -> None:
+            laps.lap(stage)
+
+        hooks.append(block.register_forward_hook(after))
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
