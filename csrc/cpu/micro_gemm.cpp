@@ -11,10 +11,7 @@ template <typename T>
 void portable(const MicroGemm<T>& g) {
   for (int64_t p = 0; p < g.panels; ++p) {
     const T* b = g.b + p * g.b_panel;
-    T sum[kMicroRows][kPanelWidth];
-    for (int r = 0; r < kMicroRows; ++r) {
-      for (int j = 0; j < kPanelWidth; ++j) sum[r][j] = g.c[r][p * kPanelWidth + j];
-    }
+    T sum[kMicroRows][kPanelWidth] = {};
     for (int64_t t = 0; t < g.depth; ++t) {
       for (int r = 0; r < kMicroRows; ++r) {
         const T a = g.a[r][t * g.a_step];
@@ -22,7 +19,7 @@ void portable(const MicroGemm<T>& g) {
       }
     }
     for (int r = 0; r < kMicroRows; ++r) {
-      for (int j = 0; j < kPanelWidth; ++j) g.c[r][p * kPanelWidth + j] = sum[r][j];
+      for (int j = 0; j < kPanelWidth; ++j) g.c[r][p * kPanelWidth + j] += sum[r][j];
     }
   }
 }
@@ -39,9 +36,7 @@ __attribute__((target("avx512f"))) void avx512_panels(const MicroGemm<float>& g,
   for (int r = 0; r < kMicroRows; ++r) {
     a[r] = g.a[r];
 #pragma GCC unroll 4
-    for (int p = 0; p < kPanels; ++p) {
-      sum[r][p] = _mm512_load_ps(g.c[r] + (first + p) * kPanelWidth);
-    }
+    for (int p = 0; p < kPanels; ++p) sum[r][p] = _mm512_setzero_ps();
   }
   const float* b = g.b + first * g.b_panel;
   for (int64_t t = 0; t < g.depth; ++t) {
@@ -60,7 +55,8 @@ __attribute__((target("avx512f"))) void avx512_panels(const MicroGemm<float>& g,
   for (int r = 0; r < kMicroRows; ++r) {
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) {
-      _mm512_store_ps(g.c[r] + (first + p) * kPanelWidth, sum[r][p]);
+      float* c = g.c[r] + (first + p) * kPanelWidth;
+      _mm512_store_ps(c, _mm512_add_ps(_mm512_load_ps(c), sum[r][p]));
     }
   }
 }
@@ -80,8 +76,7 @@ __attribute__((target("avx2,fma"))) void avx2(const MicroGemm<float>& g) {
 #pragma GCC unroll 6
     for (int r = 0; r < kMicroRows; ++r) {
       a[r] = g.a[r];
-      sum[r][0] = _mm256_load_ps(g.c[r] + panel * kPanelWidth);
-      sum[r][1] = _mm256_load_ps(g.c[r] + panel * kPanelWidth + 8);
+      sum[r][0] = sum[r][1] = _mm256_setzero_ps();
     }
     const float* b = g.b + panel * g.b_panel;
     for (int64_t t = 0; t < g.depth; ++t) {
@@ -96,8 +91,9 @@ __attribute__((target("avx2,fma"))) void avx2(const MicroGemm<float>& g) {
     }
 #pragma GCC unroll 6
     for (int r = 0; r < kMicroRows; ++r) {
-      _mm256_store_ps(g.c[r] + panel * kPanelWidth, sum[r][0]);
-      _mm256_store_ps(g.c[r] + panel * kPanelWidth + 8, sum[r][1]);
+      float* c = g.c[r] + panel * kPanelWidth;
+      _mm256_store_ps(c, _mm256_add_ps(_mm256_load_ps(c), sum[r][0]));
+      _mm256_store_ps(c + 8, _mm256_add_ps(_mm256_load_ps(c + 8), sum[r][1]));
     }
   }
 }

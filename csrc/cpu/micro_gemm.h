@@ -11,8 +11,9 @@ constexpr int kMicroRows = 6;    // rows a call works on: with 4 panels they fil
 constexpr int kPanelWidth = 16;  // columns of a panel: one AVX-512 register of floats
 
 // c[r][16 p + j] += sum over t < depth of a[r][t * a_step] * b[p * b_panel + t * b_step + j]
-// for r < kMicroRows, p < panels, j < kPanelWidth, in the order of t. `b` and the rows of `c` are
-// aligned to 64 bytes, and so are the steps between panels.
+// for r < kMicroRows, p < panels, j < kPanelWidth. The sum is formed in the order of t and added
+// last, so that the loop doesn't wait for `c`. `b` and the rows of `c` are aligned to 64 bytes, and
+// so are the steps between panels.
 template <typename T>
 struct MicroGemm {
   const T* a[kMicroRows];
