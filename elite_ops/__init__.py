@@ -5,6 +5,7 @@ from elite_ops.errors import check_device_errors
 from elite_ops.kernel_map import KernelMap, RowGroups
 from elite_ops.ops.confusion_matrix import confusion_matrix
 from elite_ops.ops.distillation_loss import distillation_loss
+from elite_ops.ops.encode_voxels import encode_voxels
 from elite_ops.ops.group_rows import group_rows
 from elite_ops.ops.kernel_map import build_kernel_map
 from elite_ops.ops.linear_fused import linear_fused
@@ -38,6 +39,7 @@ __all__ = [
     "check_device_errors",
     "confusion_matrix",
     "distillation_loss",
+    "encode_voxels",
     "group_rows",
     "linear_fused",
     "lovasz_softmax",

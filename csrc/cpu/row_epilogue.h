@@ -6,6 +6,12 @@
 
 namespace elite_ops::cpu {
 
+// Without a branch, so that it vectorizes; exact, since one of the two parts is zero.
+template <typename T>
+T leaky_relu(T x, T negative_slope) {
+  return std::max(x, T(0)) + negative_slope * std::min(x, T(0));
+}
+
 // Copies a row; negative numbers times `negative_slope`, 1 for none of this.
 template <typename T>
 void write_leaky_relu(const T* from, int64_t channels, T negative_slope, T* to) {
@@ -13,10 +19,12 @@ void write_leaky_relu(const T* from, int64_t channels, T negative_slope, T* to) 
     std::copy_n(from, channels, to);
     return;
   }
-  // Without a branch, so that it vectorizes; exact, since one of the two parts is zero.
-  for (int64_t c = 0; c < channels; ++c) {
-    to[c] = std::max(from[c], T(0)) + negative_slope * std::min(from[c], T(0));
-  }
+  for (int64_t c = 0; c < channels; ++c) to[c] = leaky_relu(from[c], negative_slope);
+}
+
+template <typename T>
+void add_leaky_relu(const T* row, int64_t channels, T negative_slope, T* sum) {
+  for (int64_t c = 0; c < channels; ++c) sum[c] += leaky_relu(row[c], negative_slope);
 }
 
 template <typename T>

@@ -1,0 +1,16 @@
+// A small encoder applied to every point, averaged over voxels, on the CPU. Source: 2DPASS (Yan et
+// al., ECCV 2022); with a linear layer before the mean, VoxelNet (Zhou and Tuzel, CVPR 2018).
+#pragma once
+
+#include <cstdint>
+
+#include "common/voxel_encoder.h"
+
+namespace elite_ops::cpu {
+
+// A voxel without points becomes 0. Points are summed in the order of their entries.
+template <typename T>
+void encode_voxels(const VoxelPoints& voxels, const VoxelEncoder<T>& encoder,
+                   T* out);  // [V, channels]
+
+}  // namespace elite_ops::cpu

@@ -1,0 +1,18 @@
+// A small encoder applied to every point, averaged over voxels, on CUDA (csrc/cpu/encode_voxels.h).
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include "accumulate.cuh"
+#include "common/voxel_encoder.h"
+
+namespace elite_ops::cuda {
+
+// One warp per voxel; sums are formed in float, in double for double.
+template <typename T>
+cudaError_t encode_voxels(const VoxelPoints& voxels,
+                          const VoxelEncoder<T, accumulate_t<T>>& encoder,
+                          T* out,  // [V, channels]
+                          cudaStream_t stream);
+
+}  // namespace elite_ops::cuda

@@ -1,0 +1,90 @@
+"""Features of voxels from the points in them, in one pass."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from elite_ops.ops.segments import Segments
+
+__all__ = ["encode_voxels"]
+
+
+def encode_voxels(
+    points: Tensor,  # [N, 3 + F] float32: x, y, z (m), and further features
+    segments: Segments,  # the points of each of V voxels
+    indices: Tensor,  # [V, 4] int32: batch, x, y, z
+    weight: Tensor,  # [9 + F, C]
+    bias: Tensor,  # [C]
+    *,
+    voxel_size: Sequence[float],
+    origin: Sequence[float],
+    negative_slope: float = 0.0,
+) -> Tensor:  # [V, C]
+    """The mean over each voxel of `leaky_relu(describe(point) @ weight + bias)`.
+
+    A point is described by its own columns, its offset from the mean of its voxel's points and its
+    offset from its voxel's lower corner. For inference. Nothing as long as the points is written.
+
+    Args:
+        points: what the sensor measured.
+        segments: from `voxelize` and `build_segments`; points of no segment are not read.
+        indices: the cell of each voxel.
+        weight: transposed against that of `torch.nn.Linear`; float32, float64, float16 or bfloat16.
+        bias: of the same dtype.
+        voxel_size: along x, y, z, in metres.
+        origin: the lower corner of the grid, in metres.
+        negative_slope: factor of negative sums; 1 means no activation, 0 ReLU.
+
+    Returns:
+        One row per voxel, of the dtype of `weight`, with sums in float32 at least; 0 for a voxel
+        without points.
+
+    Raises:
+        RuntimeError: if a gradient would be needed.
+        ValueError: if shapes or devices don't fit together.
+        TypeError: if a dtype is not the one above.
+
+    *Differentiable:* no.
+    *Sync:* none.
+    *Deterministic:* yes, bit for bit, whatever the number of threads.
+    *Source:* the voxel features of 2DPASS (Yan et al., ECCV 2022), which ELiTe keeps.
+    """
+    if torch.is_grad_enabled() and any(t.requires_grad for t in (points, weight, bias)):
+        raise RuntimeError(
+            "encode_voxels: has no gradient; call it under torch.no_grad() or compose it of "
+            "segment_mean, voxel_to_point and torch.nn.functional.linear"
+        )
+    out: Tensor = torch.ops.elite_ops.encode_voxels(
+        points,
+        segments.inverse,
+        segments.order,
+        segments.offsets,
+        indices,
+        weight,
+        bias,
+        voxel_size,
+        origin,
+        negative_slope,
+    )
+    return out
+
+
+def _fake(
+    points: Tensor,
+    inverse: Tensor,
+    order: Tensor,
+    offsets: Tensor,
+    indices: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    voxel_size: Sequence[float],
+    origin: Sequence[float],
+    negative_slope: float,
+) -> Tensor:
+    return weight.new_empty(indices.shape[0], weight.shape[1])
+
+
+torch.library.register_fake("elite_ops::encode_voxels", _fake)

@@ -1,0 +1,107 @@
+// Both kernels of encode_voxels against a plain loop.
+#include "cpu/encode_voxels.h"
+#include "cuda/encode_voxels.h"
+#include "segment_cases.h"
+
+using namespace elite_ops;
+
+namespace {
+
+// Random points in random voxels.
+struct Case {
+  int64_t columns, channels;
+  std::vector<float> points, weight, bias;
+  std::vector<int32_t> indices;
+  VoxelPoints voxels;
+
+  Case(const SegmentCase& segments, int64_t columns_, int64_t channels_)
+      : columns(columns_), channels(channels_) {
+    harness::Random random(columns + channels);
+    points = random.uniform_vector<float>(segments.num_points() * columns);
+    weight = random.uniform_vector<float>((columns + 6) * channels);
+    bias = random.uniform_vector<float>(channels);
+    indices.resize(segments.num_segments() * 4);
+    for (int32_t& index : indices) index = static_cast<int32_t>(random.integer(5));
+    voxels = {points.data(),  columns,          indices.data(),
+              segments.csr(), {-1.f, 0.f, 2.f}, {0.5f, 0.25f, 1.f}};
+  }
+};
+
+std::vector<double> plain_features(const Case& c, int64_t v, int32_t entry) {
+  const VoxelPoints& voxels = c.voxels;
+  const int32_t first = voxels.voxels.offsets[v], last = voxels.voxels.offsets[v + 1];
+  const float* p = voxels.point(entry);
+  std::vector<double> features(p, p + c.columns);
+  for (int axis = 0; axis < 3; ++axis) {
+    double mean = 0;
+    for (int32_t e = first; e < last; ++e) mean += double{voxels.point(e)[axis]} / (last - first);
+    features.push_back(p[axis] - mean);
+  }
+  for (int axis = 0; axis < 3; ++axis) {
+    const double cell = c.indices[v * 4 + 1 + axis];
+    features.push_back(p[axis] - (cell * voxels.voxel_size[axis] + voxels.origin[axis]));
+  }
+  return features;
+}
+
+template <typename T>
+std::vector<double> plain(const Case& c, const std::vector<T>& weight, const std::vector<T>& bias) {
+  std::vector<double> out(c.voxels.voxels.rows * c.channels);
+  for (int64_t v = 0; v < c.voxels.voxels.rows; ++v) {
+    const int32_t first = c.voxels.voxels.offsets[v], last = c.voxels.voxels.offsets[v + 1];
+    for (int32_t e = first; e < last; ++e) {
+      const std::vector<double> features = plain_features(c, v, e);
+      for (int64_t column = 0; column < c.channels; ++column) {
+        double sum = static_cast<double>(bias[column]);
+        for (size_t f = 0; f < features.size(); ++f) {
+          sum += features[f] * static_cast<double>(weight[f * c.channels + column]);
+        }
+        out[v * c.channels + column] += (sum < 0 ? 0.1 * sum : sum) / (last - first);
+      }
+    }
+  }
+  return out;
+}
+
+// Calls `check` with a case of every kind.
+template <typename Check>
+void for_each_case(const Check& check) {
+  for (const SegmentCase& segments : segment_cases()) {
+    for (const auto& [columns, channels] : {std::pair{4, 64}, {3, 1}, {5, 33}, {4, 0}}) {
+      check(Case(segments, columns, channels));
+    }
+  }
+}
+
+template <typename T>
+void check_cuda(double tolerance) {
+  for_each_case([&](const Case& c) {
+    const std::vector<T> weight(c.weight.begin(), c.weight.end());
+    const std::vector<T> bias(c.bias.begin(), c.bias.end());
+    std::vector<T> got(c.voxels.voxels.rows * c.channels);
+    const VoxelEncoder<T, cuda::accumulate_t<T>> encoder{weight.data(), bias.data(), c.channels,
+                                                         0.1f};
+    CHECK(cuda::encode_voxels(c.voxels, encoder, got.data(), nullptr) == cudaSuccess);
+    CHECK_CLOSE(got, plain(c, weight, bias), tolerance);
+  });
+}
+
+template <typename T>
+void check_cpu() {
+  for_each_case([&](const Case& c) {
+    const std::vector<T> weight(c.weight.begin(), c.weight.end());
+    const std::vector<T> bias(c.bias.begin(), c.bias.end());
+    std::vector<T> got(c.voxels.voxels.rows * c.channels);
+    cpu::encode_voxels<T>(c.voxels, {weight.data(), bias.data(), c.channels, T(0.1f)}, got.data());
+    CHECK_CLOSE(got, plain(c, weight, bias), 2e-6);
+  });
+}
+
+}  // namespace
+
+CASE(cpu_equals_a_plain_loop_float) { check_cpu<float>(); }
+CASE(cpu_equals_a_plain_loop_double) { check_cpu<double>(); }
+CASE(cuda_equals_a_plain_loop_float) { check_cuda<float>(2e-6); }
+CASE(cuda_equals_a_plain_loop_double) { check_cuda<double>(2e-6); }
+CASE(cuda_equals_a_plain_loop_half) { check_cuda<__half>(1e-3); }
+CASE(cuda_equals_a_plain_loop_bfloat16) { check_cuda<__nv_bfloat16>(8e-3); }
