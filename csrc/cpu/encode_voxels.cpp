@@ -7,6 +7,7 @@
 #include "aligned_buffer.h"
 #include "csr_rows.h"
 #include "packed_weight.h"
+#include "prefetch.h"
 #include "row_epilogue.h"
 
 namespace elite_ops::cpu {
@@ -26,25 +27,30 @@ class VoxelWorker {
         row_stride_(weight.row_stride()),
         features_(kBlockPoints * voxels.num_features()),
         sums_(kBlockPoints * row_stride_),
+        total_(encoder.channels),
         out_(out) {
+    std::fill_n(total_.data(), encoder.channels, T(0));
     std::fill_n(features_.data(), kBlockPoints * voxels.num_features(), T(0));
     std::fill_n(sums_.data(), kBlockPoints * row_stride_, T(0));
   }
 
   void run(int64_t begin, int64_t end) {
+    const int32_t last_entry = voxels_.voxels.offsets[end];
     for (int64_t v = begin; v < end; ++v) {
-      std::fill_n(out_ + v * encoder_.channels, encoder_.channels, T(0));
       const int32_t first = voxels_.voxels.offsets[v], last = voxels_.voxels.offsets[v + 1];
-      if (first == last) continue;
+      if (first == last) {
+        std::fill_n(out_ + v * encoder_.channels, encoder_.channels, T(0));
+        continue;
+      }
       find_origins(v, first, last);
       for (int32_t e = first; e < last; ++e) {
+        if (e + kAhead < last_entry) prefetch_row(voxels_.point(e + kAhead), voxels_.columns);
         describe(voxels_.point(e), features_.data() + size_ * voxels_.num_features());
-        voxel_[size_] = v;
+        block_[size_] = {v, e + 1 == last ? last - first : 0};
         if (++size_ == kBlockPoints) flush();
       }
     }
     flush();
-    for (int64_t v = begin; v < end; ++v) divide(v);
   }
 
  private:
@@ -74,18 +80,27 @@ class VoxelWorker {
       multiply_add_(product_);
     }
     for (int64_t i = 0; i < size_; ++i) {
-      add_leaky_relu(sum(i), encoder_.channels, encoder_.negative_slope,
-                     out_ + voxel_[i] * encoder_.channels);
+      add_leaky_relu(sum(i), encoder_.channels, encoder_.negative_slope, total_.data());
+      if (block_[i].count > 0) write_mean(block_[i]);
     }
     size_ = 0;
   }
 
-  void divide(int64_t v) {
-    const int32_t count = voxels_.voxels.offsets[v + 1] - voxels_.voxels.offsets[v];
-    if (count < 2) return;
-    T* row = out_ + v * encoder_.channels;
-    for (int64_t c = 0; c < encoder_.channels; ++c) row[c] /= static_cast<T>(count);
+  struct BlockPoint {
+    int64_t voxel;
+    int32_t count;  // the voxel's points, at the last of them; else 0
+  };
+
+  void write_mean(const BlockPoint& last) {
+    T* row = out_ + last.voxel * encoder_.channels;
+    const T share = T(1) / static_cast<T>(last.count);
+    for (int64_t c = 0; c < encoder_.channels; ++c) {
+      row[c] = total_[c] * share;
+      total_[c] = 0;
+    }
   }
+
+  static constexpr int32_t kAhead = 16;  // points between a request and its use
 
   T* sum(int64_t i) { return sums_.data() + i * row_stride_; }
 
@@ -95,10 +110,11 @@ class VoxelWorker {
   int64_t row_stride_;
   AlignedBuffer<T> features_;  // [kBlockPoints, num_features]
   AlignedBuffer<T> sums_;      // [kBlockPoints, row_stride]
+  AlignedBuffer<T> total_;     // [channels], of the points of the voxel so far
   T* out_;
   T origins_[6];
-  int64_t voxel_[kBlockPoints];  // of each point of the block
-  int64_t size_ = 0;             // points in the block
+  BlockPoint block_[kBlockPoints];
+  int64_t size_ = 0;  // points in the block
   MicroGemmFunction<T> multiply_add_ = fastest_micro_gemm<T>();
 };
 

@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from elite.student.block import NEGATIVE_SLOPE, PointBranch, ResidualBlock, SPVBlock
-from elite.student.pyramid import Pyramid, Step
+from elite.student.features import PointFeatures
+from elite.student.pyramid import Level, Pyramid, Step
 from elite_ops import (
     KernelMap,
+    encode_voxels,
     linear_fused,
     segment_mean,
     sparse_conv_fused,
@@ -92,6 +94,32 @@ class FusedLinear(nn.Module):
             residuals=residuals,
             negative_slope=self.negative_slope,
         )
+
+
+class FusedPointFeatures(nn.Module):
+    """The MLP's first layer and the mean in one pass; its last layer runs on the voxels."""
+
+    def __init__(self, features: PointFeatures) -> None:
+        super().__init__()
+        first, _, last = cast("Sequence[Any]", features.mlp)
+        self.weight = nn.Buffer(first.weight.T.contiguous())
+        self.bias = nn.Buffer(first.bias.clone())
+        self.voxel_layer = FusedLinear.of(last)
+        self.voxel_size = features.voxel_size.tolist()
+        self.origin = features.low.tolist()
+
+    def forward(self, points: Tensor, level: Level) -> Tensor:
+        means = encode_voxels(
+            points,
+            level.points,
+            level.voxels.indices,
+            self.weight,
+            self.bias,
+            voxel_size=self.voxel_size,
+            origin=self.origin,
+        )
+        features: Tensor = self.voxel_layer(means)
+        return features
 
 
 class FusedResidualBlock(nn.Module):
@@ -176,10 +204,7 @@ class FusedStudent(nn.Module):
         super().__init__()
         student = copy.deepcopy(student)  # what is not folded must not follow later training
         self.config = student.config
-        self.point_features = student.point_features
-        first, _, last = student.point_features.mlp
-        self.point_layer = FusedLinear.of(cast(nn.Linear, first), negative_slope=0.0)
-        self.voxel_layer = FusedLinear.of(cast(nn.Linear, last))
+        self.point_features = FusedPointFeatures(student.point_features)
         self.blocks = nn.ModuleList(FusedBlock(cast(SPVBlock, b)) for b in student.blocks)
         first_part, *parts = student.head.hidden_parts()
         self.hidden = FusedLinear(*first_part, negative_slope=0.0)
@@ -202,7 +227,7 @@ class FusedStudent(nn.Module):
 
     def logits(self, points: Tensor, pyramid: Pyramid) -> Tensor:
         """The network alone, on a pyramid that is already built."""
-        features = self._voxel_features(points, pyramid)
+        features = self.point_features(points, pyramid.levels[0])
         outputs = []
         for block, level, step in zip(self.blocks, pyramid.levels, pyramid.steps, strict=False):
             output, features = block(features, level.voxels.kernel_map, step)
@@ -227,10 +252,3 @@ class FusedStudent(nn.Module):
             self.hidden(outputs[0], rows=inverses[0], residuals=residuals)
         )
         return logits if cell is None else logits.index_select(0, cell)
-
-    def _voxel_features(self, points: Tensor, pyramid: Pyramid) -> Tensor:
-        """The MLP's last layer runs on the voxels' means."""
-        level = pyramid.levels[0]
-        hidden = self.point_layer(self.point_features.describe(points, level))
-        features: Tensor = self.voxel_layer(segment_mean(hidden, level.points))
-        return features
