@@ -5,6 +5,7 @@
 #include <torch/library.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "compute_type.h"
 #include "segments.h"
@@ -24,7 +25,8 @@ void check_axes(const char* name, c10::ArrayRef<double> values) {
 
 void check(const at::Tensor& points, const at::Tensor& inverse, const at::Tensor& order,
            const at::Tensor& offsets, const at::Tensor& indices, const at::Tensor& weight,
-           const at::Tensor& bias, c10::ArrayRef<double> voxel_size, c10::ArrayRef<double> origin) {
+           const at::Tensor& bias, c10::ArrayRef<double> voxel_size, c10::ArrayRef<double> origin,
+           const std::optional<at::Tensor>& num_rows) {
   check_dim(kOp, "points", points, 2);
   TORCH_CHECK_VALUE(points.size(1) >= 3, kOp, ": `points` must have at least 3 columns, got shape ",
                     points.sizes());
@@ -46,15 +48,17 @@ void check(const at::Tensor& points, const at::Tensor& inverse, const at::Tensor
   check_same_device(kOp, "bias", bias, "points", points);
   check_axes("voxel_size", voxel_size);
   check_axes("origin", origin);
+  check_num_rows(kOp, num_rows, indices.size(0), "points", points);
 }
 
 VoxelPoints voxel_points(const at::Tensor& points, const at::Tensor& order,
                          const at::Tensor& offsets, const at::Tensor& indices,
-                         c10::ArrayRef<double> voxel_size, c10::ArrayRef<double> origin) {
+                         c10::ArrayRef<double> voxel_size, c10::ArrayRef<double> origin,
+                         const std::optional<at::Tensor>& num_rows) {
   VoxelPoints voxels{points.const_data_ptr<float>(),
                      points.size(1),
                      indices.const_data_ptr<int32_t>(),
-                     as_csr(order, offsets),
+                     as_csr(order, offsets, num_rows_data(num_rows)),
                      {},
                      {}};
   std::transform(origin.begin(), origin.end(), voxels.origin,
@@ -68,12 +72,14 @@ at::Tensor encode_voxels_cpu(const at::Tensor& points_, const at::Tensor& invers
                              const at::Tensor& order_, const at::Tensor& offsets_,
                              const at::Tensor& indices_, const at::Tensor& weight_,
                              const at::Tensor& bias_, c10::ArrayRef<double> voxel_size,
-                             c10::ArrayRef<double> origin, double negative_slope) {
-  check(points_, inverse, order_, offsets_, indices_, weight_, bias_, voxel_size, origin);
+                             c10::ArrayRef<double> origin, double negative_slope,
+                             const std::optional<at::Tensor>& num_rows) {
+  check(points_, inverse, order_, offsets_, indices_, weight_, bias_, voxel_size, origin, num_rows);
   const at::Tensor points = points_.contiguous(), indices = indices_.contiguous();
   const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
   const at::Tensor weight = as_computed(weight_), bias = as_computed(bias_);
-  const VoxelPoints voxels = voxel_points(points, order, offsets, indices, voxel_size, origin);
+  const VoxelPoints voxels =
+      voxel_points(points, order, offsets, indices, voxel_size, origin, num_rows);
   at::Tensor out = at::empty({voxels.voxels.rows, weight.size(1)}, weight.options());
   AT_DISPATCH_FLOATING_TYPES(weight.scalar_type(), kOp, [&] {
     const VoxelEncoder<scalar_t> encoder{weight.const_data_ptr<scalar_t>(),
@@ -90,13 +96,15 @@ at::Tensor encode_voxels_cuda(const at::Tensor& points_, const at::Tensor& inver
                               const at::Tensor& order_, const at::Tensor& offsets_,
                               const at::Tensor& indices_, const at::Tensor& weight_,
                               const at::Tensor& bias_, c10::ArrayRef<double> voxel_size,
-                              c10::ArrayRef<double> origin, double negative_slope) {
-  check(points_, inverse, order_, offsets_, indices_, weight_, bias_, voxel_size, origin);
+                              c10::ArrayRef<double> origin, double negative_slope,
+                              const std::optional<at::Tensor>& num_rows) {
+  check(points_, inverse, order_, offsets_, indices_, weight_, bias_, voxel_size, origin, num_rows);
   const c10::cuda::CUDAGuard guard(points_.device());
   const at::Tensor points = points_.contiguous(), indices = indices_.contiguous();
   const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
   const at::Tensor weight = weight_.contiguous(), bias = bias_.contiguous();
-  const VoxelPoints voxels = voxel_points(points, order, offsets, indices, voxel_size, origin);
+  const VoxelPoints voxels =
+      voxel_points(points, order, offsets, indices, voxel_size, origin, num_rows);
   at::Tensor out = at::empty({voxels.voxels.rows, weight.size(1)}, weight.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), kOp, [&] {
     using T = cuda_scalar<scalar_t>;
@@ -117,8 +125,8 @@ at::Tensor encode_voxels_cuda(const at::Tensor& points_, const at::Tensor& inver
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
   m.def(
       "encode_voxels(Tensor points, Tensor inverse, Tensor order, Tensor offsets, Tensor indices, "
-      "Tensor weight, Tensor bias, float[] voxel_size, float[] origin, float negative_slope) "
-      "-> Tensor");
+      "Tensor weight, Tensor bias, float[] voxel_size, float[] origin, float negative_slope, "
+      "Tensor? num_rows=None) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("encode_voxels", &encode_voxels_cpu); }
 #ifdef ELITE_WITH_CUDA

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "aligned_buffer.h"
+#include "common/num_rows.h"
 #include "csr_rows.h"
 #include "packed_weight.h"
 #include "prefetch.h"
@@ -124,10 +125,10 @@ template <typename T>
 void encode_voxels(const VoxelPoints& voxels, const VoxelEncoder<T>& encoder, T* out) {
   if (encoder.channels == 0) return;
   const PackedWeight<T> weight(encoder.weight, 1, voxels.num_features(), encoder.channels);
-  parallel_for_rows(voxels.voxels.offsets, voxels.voxels.rows, encoder.channels,
-                    [&](int64_t begin, int64_t end) {
-                      VoxelWorker<T>(voxels, encoder, weight, out).run(begin, end);
-                    });
+  const int64_t rows = true_rows(voxels.voxels.num_rows, voxels.voxels.rows);
+  parallel_for_rows(voxels.voxels.offsets, rows, encoder.channels, [&](int64_t begin, int64_t end) {
+    VoxelWorker<T>(voxels, encoder, weight, out).run(begin, end);
+  });
 }
 
 template void encode_voxels<float>(const VoxelPoints&, const VoxelEncoder<float>&, float*);

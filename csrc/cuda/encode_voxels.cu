@@ -1,5 +1,6 @@
 // A warp owns a voxel, and its lanes own channels. Points come a few at a time, so that a weight is
 // loaded once for all of them; what describes a point is computed by every lane alike.
+#include "common/num_rows.h"
 #include "cuda/encode_voxels.h"
 #include "cuda/row_groups.cuh"
 
@@ -64,7 +65,7 @@ __global__ void encode_voxels_kernel(VoxelPoints voxels, VoxelEncoder<T, accumul
                                      T* __restrict__ out) {
   const RowGroup place(kWarpSize);
   const int64_t v = place.row();
-  if (v >= voxels.voxels.rows) return;
+  if (v >= true_rows(voxels.voxels.num_rows, voxels.voxels.rows)) return;
   const int32_t first = voxels.voxels.offsets[v], last = voxels.voxels.offsets[v + 1];
   float origins[6] = {};
   if (first < last) find_origins(voxels, v, first, last, place.lane, origins);

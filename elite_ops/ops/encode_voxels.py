@@ -68,6 +68,7 @@ def encode_voxels(
         voxel_size,
         origin,
         negative_slope,
+        segments.num_rows,
     )
     return out
 
@@ -83,6 +84,7 @@ def _fake(
     voxel_size: Sequence[float],
     origin: Sequence[float],
     negative_slope: float,
+    num_rows: Tensor | None = None,
 ) -> Tensor:
     return weight.new_empty(indices.shape[0], weight.shape[1])
 

@@ -99,6 +99,22 @@ void check_cpu() {
 
 }  // namespace
 
+CASE(voxels_past_the_true_ones_are_not_written) {
+  const SegmentCase segments(random_inverse(600, 40), 40);
+  Case c(segments, 4, 33);
+  for (const int64_t true_rows : {0, 1, 39, 40}) {
+    c.voxels.voxels.num_rows = &true_rows;
+    std::vector<double> want = plain(c, c.weight, c.bias);
+    std::fill(want.begin() + true_rows * c.channels, want.end(), -5);
+    std::vector<float> on_cpu(want.size(), -5), on_cuda = on_cpu;
+    const VoxelEncoder<float> encoder{c.weight.data(), c.bias.data(), c.channels, 0.1f};
+    cpu::encode_voxels(c.voxels, encoder, on_cpu.data());
+    CHECK_CLOSE(on_cpu, want, 2e-6);
+    CHECK(cuda::encode_voxels(c.voxels, encoder, on_cuda.data(), nullptr) == cudaSuccess);
+    CHECK_CLOSE(on_cuda, want, 2e-6);
+  }
+}
+
 CASE(cpu_equals_a_plain_loop_float) { check_cpu<float>(); }
 CASE(cpu_equals_a_plain_loop_double) { check_cpu<double>(); }
 CASE(cuda_equals_a_plain_loop_float) { check_cuda<float>(2e-6); }

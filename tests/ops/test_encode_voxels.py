@@ -1,3 +1,4 @@
+import dataclasses
 from typing import Any
 
 import pytest
@@ -142,6 +143,13 @@ def test_does_not_depend_on_the_number_of_threads() -> None:
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(result, results[0]) for result in results)
+
+
+def test_true_rows_equal_those_of_a_buffer_of_their_size(device: torch.device) -> None:
+    case = random_case(600, 90, 4, 33, device)
+    counted = dataclasses.replace(case["segments"], num_rows=torch.tensor(40, device=device))
+    got = encode_voxels(**case | {"segments": counted})
+    assert torch.equal(got[:40], encode_voxels(**case)[:40])
 
 
 SEGMENTS = build_segments(torch.tensor([0, 0, 1], dtype=torch.int32), 2)
