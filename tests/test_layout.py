@@ -20,8 +20,6 @@ MIRRORS = [
     "tests/csrc/test_{}.cpp",
     "benchmarks/bench_{}.py",
 ]
-# Composed of torch's products and our gathers on CUDA, in the binding.
-WITHOUT_CUDA_KERNEL = {"linear_fused"}
 
 # Each package may import itself and what stands below it.
 FLOORS = [
@@ -49,8 +47,7 @@ def tracked(*patterns: str) -> list[Path]:
 
 @pytest.mark.parametrize("op", OPS)
 def test_an_op_is_in_every_folder(op: str) -> None:
-    mirrors = [m for m in MIRRORS if op not in WITHOUT_CUDA_KERNEL or "csrc/cuda" not in m]
-    paths = [path.format(op) for path in mirrors]
+    paths = [path.format(op) for path in MIRRORS]
     assert [path for path in paths if not (ROOT / path).exists()] == []
     for list_of_ops in ("docs/ops.md", "CHANGELOG.md"):
         assert re.search(rf"`(build_)?{op}\b", (ROOT / list_of_ops).read_text()), (

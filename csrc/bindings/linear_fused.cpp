@@ -11,12 +11,10 @@
 #include "check.h"
 #include "compute_type.h"
 #ifdef ELITE_WITH_CUDA
-#include <ATen/ops/addmm.h>
-#include <ATen/ops/leaky_relu.h>
-#include <ATen/ops/mm.h>
+#include <ATen/Context.h>
 
 #include "cuda.h"
-#include "cuda/voxel_to_point.h"
+#include "cuda/linear_fused.h"
 #endif
 
 namespace elite_ops {
@@ -52,10 +50,21 @@ void check_residual(size_t i, const at::Tensor& residual, const std::optional<at
   check_size(kOp, rows_name.c_str(), *rows, 0, num_out);
 }
 
-// Returns how many rows the result has.
-int64_t check(const at::Tensor& features, const std::optional<at::Tensor>& rows,
-              const at::Tensor& weight, const std::optional<at::Tensor>& bias,
-              at::TensorList residuals, const OptionalTensors& residual_rows) {
+// What is multiplied and what is added.
+struct Linear {
+  const at::Tensor& features;
+  const std::optional<at::Tensor>& rows;
+  const at::Tensor& weight;
+  const std::optional<at::Tensor>& bias;
+  at::TensorList residuals;
+  const OptionalTensors& residual_rows;
+  const std::optional<at::Tensor>& num_rows;
+
+  int64_t num_out() const { return rows ? rows->size(0) : features.size(0); }
+};
+
+void check(const Linear& linear) {
+  const auto& [features, rows, weight, bias, residuals, residual_rows, num_rows] = linear;
   check_dim(kOp, "features", features, 2);
   check_floating(kOp, "features", features);
   check_row_count(kOp, "features", features.size(0));
@@ -71,84 +80,109 @@ int64_t check(const at::Tensor& features, const std::optional<at::Tensor>& rows,
   TORCH_CHECK_VALUE(residuals.size() == residual_rows.size(), kOp,
                     ": `residual_rows` must have one entry for each of `residuals`, got ",
                     residual_rows.size(), " for ", residuals.size());
-  const int64_t num_out = rows ? rows->size(0) : features.size(0);
+  TORCH_CHECK_VALUE(residuals.size() <= kMaxResiduals, kOp, ": `residuals` must be at most ",
+                    kMaxResiduals, ", got ", residuals.size());
+  const int64_t num_out = linear.num_out();
+  check_row_count(kOp, "rows", num_out);
   for (size_t i = 0; i < residuals.size(); ++i) {
     check_residual(i, residuals[i], residual_rows.get(i), features, weight, num_out);
   }
-  return num_out;
+  check_num_rows(kOp, num_rows, num_out, "features", features);
 }
 
 // ---- CPU
 
-// A matrix and its row numbers as the kernel takes them, kept alive beside the pointers.
+// A matrix and its row numbers as the kernels take them, kept alive beside the pointers.
 struct Gathered {
   at::Tensor matrix;
   at::Tensor rows;
 
   Gathered(const at::Tensor& matrix_, const std::optional<at::Tensor>& rows_)
-      : matrix(as_computed(matrix_)), rows(rows_ ? rows_->contiguous() : at::Tensor()) {}
+      : matrix(matrix_.is_cpu() ? as_computed(matrix_) : matrix_.contiguous()),
+        rows(rows_ ? rows_->contiguous() : at::Tensor()) {}
 
-  template <typename scalar_t>
-  cpu::GatheredRows<scalar_t> pointers() const {
-    return {matrix.const_data_ptr<scalar_t>(),
-            rows.defined() ? rows.const_data_ptr<int32_t>() : nullptr, matrix.size(0)};
+  const int32_t* row_numbers() const {
+    return rows.defined() ? rows.const_data_ptr<int32_t>() : nullptr;
   }
 };
+
+std::vector<Gathered> gathered_residuals(const Linear& linear) {
+  std::vector<Gathered> residuals;
+  for (size_t i = 0; i < linear.residuals.size(); ++i) {
+    residuals.emplace_back(linear.residuals[i], linear.residual_rows.get(i));
+  }
+  return residuals;
+}
+
+template <typename scalar_t>
+GatheredRows<scalar_t> cpu_pointers(const Gathered& from) {
+  return {from.matrix.const_data_ptr<scalar_t>(), from.row_numbers(), from.matrix.size(0)};
+}
 
 at::Tensor linear_fused_cpu(const at::Tensor& features, const std::optional<at::Tensor>& rows,
                             const at::Tensor& weight_, const std::optional<at::Tensor>& bias_,
                             at::TensorList residuals, const OptionalTensors& residual_rows,
-                            double negative_slope) {
-  const int64_t num_out = check(features, rows, weight_, bias_, residuals, residual_rows);
+                            double negative_slope, const std::optional<at::Tensor>& num_rows) {
+  const Linear linear{features, rows, weight_, bias_, residuals, residual_rows, num_rows};
+  check(linear);
   const Gathered input(features, rows);
-  std::vector<Gathered> added;
-  for (size_t i = 0; i < residuals.size(); ++i) {
-    added.emplace_back(residuals[i], residual_rows.get(i));
-  }
+  const std::vector<Gathered> added = gathered_residuals(linear);
   const at::Tensor weight = as_computed(weight_), bias = as_computed(bias_);
-  const cpu::LinearShape shape{num_out, weight.size(0), weight.size(1)};
-  at::Tensor out = at::empty({num_out, shape.c_out}, weight.options());
+  const cpu::LinearShape shape{linear.num_out(), weight.size(0), weight.size(1)};
+  at::Tensor out = at::empty({shape.num_out, shape.c_out}, weight.options());
   AT_DISPATCH_FLOATING_TYPES(weight.scalar_type(), kOp, [&] {
-    std::vector<cpu::GatheredRows<scalar_t>> pointers;
-    for (const Gathered& g : added) pointers.push_back(g.pointers<scalar_t>());
+    std::vector<GatheredRows<scalar_t>> pointers;
+    for (const Gathered& g : added) pointers.push_back(cpu_pointers<scalar_t>(g));
     const bool in_range = cpu::linear_fused<scalar_t>(
-        shape, input.pointers<scalar_t>(), weight.const_data_ptr<scalar_t>(),
+        shape, cpu_pointers<scalar_t>(input), weight.const_data_ptr<scalar_t>(),
         bias_ ? bias.const_data_ptr<scalar_t>() : nullptr, pointers,
-        static_cast<scalar_t>(negative_slope), out.mutable_data_ptr<scalar_t>());
+        static_cast<scalar_t>(negative_slope), num_rows_data(num_rows),
+        out.mutable_data_ptr<scalar_t>());
     TORCH_CHECK_INDEX(in_range, kOp,
                       ": `rows` must be -1 or a row of their matrix, got a number outside");
   });
   return out.to(features.scalar_type());
 }
 
-// ---- CUDA: torch's product and our gathers
+// ---- CUDA
 
 #ifdef ELITE_WITH_CUDA
 
-at::Tensor gather(const at::Tensor& matrix_, const std::optional<at::Tensor>& rows_) {
-  if (!rows_) return matrix_;
-  const at::Tensor matrix = matrix_.contiguous(), rows = rows_->contiguous();
-  at::Tensor out = at::empty({rows.size(0), matrix.size(1)}, matrix.options());
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, matrix.scalar_type(), kOp, [&] {
-    C10_CUDA_CHECK(cuda::voxel_to_point(
-        cuda_data<scalar_t>(matrix), rows.const_data_ptr<int32_t>(), rows.size(0), matrix.size(0),
-        matrix.size(1), cuda_mutable_data<scalar_t>(out), c10::cuda::getCurrentCUDAStream()));
-  });
-  return out;
+template <typename scalar_t>
+GatheredRows<cuda_scalar<scalar_t>> cuda_pointers(const Gathered& from) {
+  return {cuda_data<scalar_t>(from.matrix), from.row_numbers(), from.matrix.size(0)};
 }
 
 at::Tensor linear_fused_cuda(const at::Tensor& features, const std::optional<at::Tensor>& rows,
-                             const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                             const at::Tensor& weight_, const std::optional<at::Tensor>& bias_,
                              at::TensorList residuals, const OptionalTensors& residual_rows,
-                             double negative_slope) {
-  check(features, rows, weight, bias, residuals, residual_rows);
+                             double negative_slope, const std::optional<at::Tensor>& num_rows) {
+  const Linear linear{features, rows, weight_, bias_, residuals, residual_rows, num_rows};
+  check(linear);
   const c10::cuda::CUDAGuard guard(features.device());
-  const at::Tensor gathered = gather(features, rows);
-  at::Tensor out = bias ? at::addmm(*bias, gathered, weight) : at::mm(gathered, weight);
-  for (size_t i = 0; i < residuals.size(); ++i) {
-    out.add_(gather(residuals[i], residual_rows.get(i)));
-  }
-  return negative_slope == 1 ? out : at::leaky_relu(out, negative_slope);
+  const Gathered input(features, rows);
+  const std::vector<Gathered> added = gathered_residuals(linear);
+  const at::Tensor weight = weight_.contiguous(), bias = contiguous(bias_);
+  at::Tensor out = at::empty({linear.num_out(), weight.size(1)}, weight.options());
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), kOp, [&] {
+    cuda::LinearArguments<cuda_scalar<scalar_t>> args;
+    args.num_out = out.size(0);
+    args.c_in = weight.size(0);
+    args.c_out = weight.size(1);
+    args.features = cuda_pointers<scalar_t>(input);
+    args.weight = cuda_data<scalar_t>(weight);
+    if (bias.defined()) args.epilogue.bias = cuda_data<scalar_t>(bias);
+    for (size_t i = 0; i < added.size(); ++i) {
+      args.epilogue.residuals[i] = cuda_pointers<scalar_t>(added[i]);
+    }
+    args.epilogue.negative_slope = negative_slope;
+    args.num_rows = num_rows_data(num_rows);
+    args.out = cuda_mutable_data<scalar_t>(out);
+    args.error_flag = device_error_flag();
+    C10_CUDA_CHECK(cuda::linear_fused(args, at::globalContext().allowTF32CuBLAS(),
+                                      c10::cuda::getCurrentCUDAStream()));
+  });
+  return out;
 }
 
 #endif
@@ -158,7 +192,8 @@ at::Tensor linear_fused_cuda(const at::Tensor& features, const std::optional<at:
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
   m.def(
       "linear_fused(Tensor features, Tensor? rows, Tensor weight, Tensor? bias, "
-      "Tensor[] residuals, Tensor?[] residual_rows, float negative_slope) -> Tensor");
+      "Tensor[] residuals, Tensor?[] residual_rows, float negative_slope, "
+      "Tensor? num_rows=None) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("linear_fused", &linear_fused_cpu); }
 #ifdef ELITE_WITH_CUDA

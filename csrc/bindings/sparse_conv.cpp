@@ -12,8 +12,6 @@
 
 #ifdef ELITE_WITH_CUDA
 #include <ATen/Context.h>
-#include <ATen/ops/addmm.h>
-#include <ATen/ops/mm.h>
 
 #include "cuda.h"
 #include "cuda/sparse_conv.h"
@@ -77,23 +75,19 @@ void check_backward_weight(const char* op, const at::Tensor& features, const at:
   check_size(op, "grad_out", grad_out, 0, neighbors.size(1));
 }
 
-void check_fused(const char* op, const at::Tensor& features, const at::Tensor& weight,
-                 const at::Tensor& bias, const at::Tensor& neighbors,
-                 const std::optional<at::Tensor>& residual) {
-  check_forward(op, features, weight, neighbors);
-  check_bias(op, bias, features, weight);
-  if (residual) {
-    check_dim(op, "residual", *residual, 2);
-    check_like_features(op, "residual", *residual, features);
-    check_size(op, "residual", *residual, 0, neighbors.size(1));
-    check_size(op, "residual", *residual, 1, weight.size(2));
-  }
-}
+// What `sparse_conv_fused` does beside the convolution. The shortcut: other features on the
+// output's voxels and their linear map.
+struct Fused {
+  std::optional<at::Tensor> residual;
+  double negative_slope = 1;
+  std::optional<at::Tensor> shortcut;
+  std::optional<at::Tensor> shortcut_weight;
+  std::optional<at::Tensor> num_rows;
+};
 
-// Other features on the output's voxels and their linear map: both or neither.
-void check_shortcut(const char* op, const std::optional<at::Tensor>& shortcut,
-                    const std::optional<at::Tensor>& shortcut_weight, const at::Tensor& features,
+void check_shortcut(const char* op, const Fused& fused, const at::Tensor& features,
                     const at::Tensor& weight, const at::Tensor& neighbors) {
+  const auto &shortcut = fused.shortcut, &shortcut_weight = fused.shortcut_weight;
   TORCH_CHECK_VALUE(shortcut.has_value() == shortcut_weight.has_value(), op,
                     ": `shortcut` and its weight must be given together");
   if (!shortcut) return;
@@ -104,6 +98,20 @@ void check_shortcut(const char* op, const std::optional<at::Tensor>& shortcut,
   check_like_features(op, "shortcut weight", *shortcut_weight, features);
   check_size(op, "shortcut weight", *shortcut_weight, 0, shortcut->size(1));
   check_size(op, "shortcut weight", *shortcut_weight, 1, weight.size(2));
+}
+
+void check_fused(const char* op, const at::Tensor& features, const at::Tensor& weight,
+                 const at::Tensor& bias, const at::Tensor& neighbors, const Fused& fused) {
+  check_forward(op, features, weight, neighbors);
+  check_bias(op, bias, features, weight);
+  if (fused.residual) {
+    check_dim(op, "residual", *fused.residual, 2);
+    check_like_features(op, "residual", *fused.residual, features);
+    check_size(op, "residual", *fused.residual, 0, neighbors.size(1));
+    check_size(op, "residual", *fused.residual, 1, weight.size(2));
+  }
+  check_shortcut(op, fused, features, weight, neighbors);
+  check_num_rows(op, fused.num_rows, neighbors.size(1), "features", features);
 }
 
 // The table with its columns in another order: both or neither.
@@ -135,30 +143,28 @@ void check_in_range(const char* op, bool in_range, const at::Tensor& features) {
 
 at::Tensor forward_cpu(const char* op, const at::Tensor& features, const at::Tensor& weight,
                        const std::optional<at::Tensor>& bias, const at::Tensor& neighbors,
-                       const std::optional<at::Tensor>& residual = std::nullopt,
-                       const std::optional<at::Tensor>& shortcut = std::nullopt,
-                       const std::optional<at::Tensor>& shortcut_weight = std::nullopt,
-                       double negative_slope = 1.0) {
+                       const Fused& fused) {
   const auto f = as_computed(features), w = as_computed(weight);
-  const auto b = as_computed(bias), r = as_computed(residual);
-  const auto s = as_computed(shortcut), s_weight = as_computed(shortcut_weight);
+  const auto b = as_computed(bias), r = as_computed(fused.residual);
+  const auto s = as_computed(fused.shortcut), s_weight = as_computed(fused.shortcut_weight);
   const auto n = neighbors.contiguous();
   const auto shape = shape_of(features, neighbors, weight.size(2));
   auto out = at::empty({shape.num_out, shape.c_out}, f.options());
   AT_DISPATCH_FLOATING_TYPES(f.scalar_type(), "sparse_conv", [&] {
-    cpu::SparseConvShortcut<scalar_t> product{};
-    if (shortcut) {
-      product = {s.const_data_ptr<scalar_t>(), s_weight.const_data_ptr<scalar_t>(), s.size(1)};
+    SparseConvShortcut<scalar_t> shortcut;
+    if (s.defined()) {
+      shortcut = {s.const_data_ptr<scalar_t>(), s_weight.const_data_ptr<scalar_t>(), s.size(1)};
     }
-    SparseConvEpilogue<scalar_t> epilogue;
-    if (bias) epilogue.bias = b.const_data_ptr<scalar_t>();
-    if (residual) epilogue.residual = r.const_data_ptr<scalar_t>();
-    epilogue.negative_slope = static_cast<scalar_t>(negative_slope);
-    check_in_range(op,
-                   cpu::sparse_conv(shape, f.const_data_ptr<scalar_t>(),
-                                    w.const_data_ptr<scalar_t>(), n.const_data_ptr<int32_t>(),
-                                    product, epilogue, out.mutable_data_ptr<scalar_t>()),
-                   features);
+    cpu::SparseConvEpilogue<scalar_t> epilogue;
+    if (b.defined()) epilogue.bias = b.const_data_ptr<scalar_t>();
+    if (r.defined()) epilogue.residual = r.const_data_ptr<scalar_t>();
+    epilogue.negative_slope = static_cast<scalar_t>(fused.negative_slope);
+    check_in_range(
+        op,
+        cpu::sparse_conv(shape, f.const_data_ptr<scalar_t>(), w.const_data_ptr<scalar_t>(),
+                         n.const_data_ptr<int32_t>(), shortcut, epilogue,
+                         num_rows_data(fused.num_rows), out.mutable_data_ptr<scalar_t>()),
+        features);
   });
   return out.to(features.scalar_type());
 }
@@ -173,7 +179,7 @@ at::Tensor sparse_conv_cpu(const at::Tensor& features, const at::Tensor& weight,
   check_transposed(op, transposed, neighbors, features);
   check_groups(op, order, grouped, neighbors, features);
   if (bias) check_bias(op, *bias, features, weight);
-  return forward_cpu(op, features, weight, bias, neighbors);
+  return forward_cpu(op, features, weight, bias, neighbors, {});
 }
 
 at::Tensor sparse_conv_fused_cpu(const at::Tensor& features, const at::Tensor& weight,
@@ -182,13 +188,13 @@ at::Tensor sparse_conv_fused_cpu(const at::Tensor& features, const at::Tensor& w
                                  const std::optional<at::Tensor>& order,
                                  const std::optional<at::Tensor>& grouped, int64_t /*variant*/,
                                  const std::optional<at::Tensor>& shortcut,
-                                 const std::optional<at::Tensor>& shortcut_weight) {
+                                 const std::optional<at::Tensor>& shortcut_weight,
+                                 const std::optional<at::Tensor>& num_rows) {
   constexpr auto op = "sparse_conv_fused";
-  check_fused(op, features, weight, bias, neighbors, residual);
+  const Fused fused{residual, negative_slope, shortcut, shortcut_weight, num_rows};
+  check_fused(op, features, weight, bias, neighbors, fused);
   check_groups(op, order, grouped, neighbors, features);
-  check_shortcut(op, shortcut, shortcut_weight, features, weight, neighbors);
-  return forward_cpu(op, features, weight, bias, neighbors, residual, shortcut, shortcut_weight,
-                     negative_slope);
+  return forward_cpu(op, features, weight, bias, neighbors, fused);
 }
 
 at::Tensor sparse_conv_backward_weight_cpu(const at::Tensor& features, const at::Tensor& grad_out,
@@ -216,29 +222,34 @@ at::Tensor sparse_conv_backward_weight_cpu(const at::Tensor& features, const at:
 
 at::Tensor forward_cuda(const at::Tensor& features, const at::Tensor& weight,
                         const std::optional<at::Tensor>& bias, const at::Tensor& neighbors,
-                        const std::optional<at::Tensor>& residual, double negative_slope,
                         const std::optional<at::Tensor>& order,
-                        const std::optional<at::Tensor>& grouped,
+                        const std::optional<at::Tensor>& grouped, const Fused& fused,
                         cuda::SparseConvVariant variant = cuda::SparseConvVariant::kAutomatic) {
   const c10::cuda::CUDAGuard guard(features.device());
   const auto f = features.contiguous(), w = weight.contiguous();
-  const auto n = grouped ? grouped->contiguous() : neighbors.contiguous();
-  const auto o = order ? order->contiguous() : at::Tensor();
-  const auto b = bias ? bias->contiguous() : at::Tensor();
-  const auto r = residual ? residual->contiguous() : at::Tensor();
+  const auto n = (grouped ? *grouped : neighbors).contiguous();
+  const auto o = contiguous(order), b = contiguous(bias), r = contiguous(fused.residual);
+  const auto s = contiguous(fused.shortcut), s_weight = contiguous(fused.shortcut_weight);
   const auto shape = shape_of(features, neighbors, weight.size(2));
   auto out = at::empty({shape.num_out, shape.c_out}, f.options());
-  const bool allow_tf32 = at::globalContext().allowTF32CuBLAS();
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, f.scalar_type(), "sparse_conv", [&] {
-    using T = cuda_scalar<scalar_t>;
-    SparseConvEpilogue<T, cuda::accumulate_t<T>> epilogue;
-    if (bias) epilogue.bias = cuda_data<scalar_t>(b);
-    if (residual) epilogue.residual = cuda_data<scalar_t>(r);
-    epilogue.negative_slope = static_cast<cuda::accumulate_t<T>>(negative_slope);
-    C10_CUDA_CHECK(cuda::sparse_conv<T>(
-        shape, cuda_data<scalar_t>(f), cuda_data<scalar_t>(w), n.const_data_ptr<int32_t>(),
-        order ? o.const_data_ptr<int32_t>() : nullptr, epilogue, allow_tf32, variant,
-        cuda_mutable_data<scalar_t>(out), device_error_flag(), c10::cuda::getCurrentCUDAStream()));
+    cuda::SparseConvArguments<cuda_scalar<scalar_t>> args;
+    args.shape = shape;
+    args.features = cuda_data<scalar_t>(f);
+    args.weight = cuda_data<scalar_t>(w);
+    args.neighbors = n.const_data_ptr<int32_t>();
+    if (o.defined()) args.order = o.const_data_ptr<int32_t>();
+    if (s.defined()) {
+      args.shortcut = {cuda_data<scalar_t>(s), cuda_data<scalar_t>(s_weight), s.size(1)};
+    }
+    if (b.defined()) args.epilogue.bias = cuda_data<scalar_t>(b);
+    if (r.defined()) args.epilogue.residuals[0].data = cuda_data<scalar_t>(r);
+    args.epilogue.negative_slope = fused.negative_slope;
+    args.num_rows = num_rows_data(fused.num_rows);
+    args.out = cuda_mutable_data<scalar_t>(out);
+    args.error_flag = device_error_flag();
+    C10_CUDA_CHECK(cuda::sparse_conv(args, at::globalContext().allowTF32CuBLAS(), variant,
+                                     c10::cuda::getCurrentCUDAStream()));
   });
   return out;
 }
@@ -253,7 +264,7 @@ at::Tensor sparse_conv_cuda(const at::Tensor& features, const at::Tensor& weight
   check_transposed(op, transposed, neighbors, features);
   check_groups(op, order, grouped, neighbors, features);
   if (bias) check_bias(op, *bias, features, weight);
-  return forward_cuda(features, weight, bias, neighbors, std::nullopt, 1.0, order, grouped);
+  return forward_cuda(features, weight, bias, neighbors, order, grouped, {});
 }
 
 at::Tensor sparse_conv_fused_cuda(const at::Tensor& features, const at::Tensor& weight,
@@ -262,20 +273,15 @@ at::Tensor sparse_conv_fused_cuda(const at::Tensor& features, const at::Tensor& 
                                   const std::optional<at::Tensor>& order,
                                   const std::optional<at::Tensor>& grouped, int64_t variant,
                                   const std::optional<at::Tensor>& shortcut,
-                                  const std::optional<at::Tensor>& shortcut_weight) {
+                                  const std::optional<at::Tensor>& shortcut_weight,
+                                  const std::optional<at::Tensor>& num_rows) {
   constexpr auto op = "sparse_conv_fused";
-  check_fused(op, features, weight, bias, neighbors, residual);
+  const Fused fused{residual, negative_slope, shortcut, shortcut_weight, num_rows};
+  check_fused(op, features, weight, bias, neighbors, fused);
   check_groups(op, order, grouped, neighbors, features);
   TORCH_CHECK_VALUE(variant >= 0 && variant <= 6, op, ": `variant` must be between 0 and 6, got ",
                     variant);
-  check_shortcut(op, shortcut, shortcut_weight, features, weight, neighbors);
-  std::optional<at::Tensor> added = residual;
-  if (shortcut) {
-    const c10::cuda::CUDAGuard guard(features.device());
-    added = residual ? at::addmm(*residual, *shortcut, *shortcut_weight)
-                     : at::mm(*shortcut, *shortcut_weight);
-  }
-  return forward_cuda(features, weight, bias, neighbors, added, negative_slope, order, grouped,
+  return forward_cuda(features, weight, bias, neighbors, order, grouped, fused,
                       static_cast<cuda::SparseConvVariant>(variant));
 }
 
@@ -317,7 +323,8 @@ TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
   m.def(
       "sparse_conv_fused(Tensor features, Tensor weight, Tensor bias, Tensor neighbors, "
       "Tensor? residual, float negative_slope, Tensor? order=None, Tensor? grouped=None, "
-      "int variant=0, Tensor? shortcut=None, Tensor? shortcut_weight=None) -> Tensor");
+      "int variant=0, Tensor? shortcut=None, Tensor? shortcut_weight=None, "
+      "Tensor? num_rows=None) -> Tensor");
 }
 TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
   m.impl("sparse_conv", &sparse_conv_cpu);

@@ -13,12 +13,22 @@ struct SparseConvShape {
   int64_t c_out;
 };
 
-// What is done to a sum before it is written: leaky_relu(sum + bias + residual).
-template <typename T, typename Accumulator = T>
-struct SparseConvEpilogue {
-  const T* bias = nullptr;                      // [c_out], or null
-  const T* residual = nullptr;                  // [num_out, c_out], or null
-  Accumulator negative_slope = Accumulator(1);  // 1: no activation
+// What a linear map of other features on the output's voxels adds to the sums.
+template <typename T>
+struct SparseConvShortcut {
+  const T* features = nullptr;  // [num_out, channels], or null: there is none
+  const T* weight = nullptr;    // [channels, c_out]
+  int64_t channels = 0;
 };
+
+// A matrix that is read at one row for each row of the output.
+template <typename T>
+struct GatheredRows {
+  const T* data = nullptr;        // [num_rows, channels]
+  const int32_t* rows = nullptr;  // [num_out], -1 adds nothing; or null: row i for row i
+  int64_t num_rows = 0;
+};
+
+constexpr int kMaxResiduals = 4;  // matrices that one call adds
 
 }  // namespace elite_ops

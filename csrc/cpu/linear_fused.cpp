@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <atomic>
 
+#include "common/num_rows.h"
 #include "packed_weight.h"
 #include "prefetch.h"
 #include "row_epilogue.h"
@@ -104,9 +105,10 @@ class BlockWorker {
 }  // namespace
 
 template <typename T>
-bool linear_fused(const LinearShape& shape, const GatheredRows<T>& features, const T* weight,
+bool linear_fused(const LinearShape& buffer, const GatheredRows<T>& features, const T* weight,
                   const T* bias, const std::vector<GatheredRows<T>>& residuals, T negative_slope,
-                  T* out) {
+                  const int64_t* num_rows, T* out) {
+  const LinearShape shape{true_rows(num_rows, buffer.num_out), buffer.c_in, buffer.c_out};
   if (shape.num_out == 0 || shape.c_out == 0) return true;
   const PackedWeight<T> packed(weight, 1, shape.c_in, shape.c_out);
   std::atomic<bool> in_range{true};
@@ -122,9 +124,9 @@ bool linear_fused(const LinearShape& shape, const GatheredRows<T>& features, con
 
 template bool linear_fused<float>(const LinearShape&, const GatheredRows<float>&, const float*,
                                   const float*, const std::vector<GatheredRows<float>>&, float,
-                                  float*);
+                                  const int64_t*, float*);
 template bool linear_fused<double>(const LinearShape&, const GatheredRows<double>&, const double*,
                                    const double*, const std::vector<GatheredRows<double>>&, double,
-                                   double*);
+                                   const int64_t*, double*);
 
 }  // namespace elite_ops::cpu

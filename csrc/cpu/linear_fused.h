@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "common/sparse_conv_types.h"
+
 namespace elite_ops::cpu {
 
 struct LinearShape {
@@ -12,22 +14,16 @@ struct LinearShape {
   int64_t c_out;
 };
 
-// A matrix that is read at one row for each row of the result.
-template <typename T>
-struct GatheredRows {
-  const T* data;        // [num_rows, channels]
-  const int32_t* rows;  // [num_out], -1 adds nothing; or null: row i for row i
-  int64_t num_rows;
-};
-
 // out[i] = leaky_relu(features[i] @ weight + bias + sum of residual[i] over the residuals), each
-// read through its rows. A row of the result depends on its inputs alone, not on the number of
-// threads. False when a row number is outside [-1, num_rows); such a row adds nothing.
+// read through its rows. Rows from `num_rows` on are neither read nor written. A row of the result
+// depends on its inputs alone, not on the number of threads. False when a row number is outside
+// [-1, num_rows); such a row adds nothing.
 template <typename T>
 bool linear_fused(const LinearShape& shape, const GatheredRows<T>& features,
                   const T* weight,  // [c_in, c_out]
                   const T* bias,    // [c_out], or null
                   const std::vector<GatheredRows<T>>& residuals, T negative_slope,
-                  T* out);  // [num_out, c_out]
+                  const int64_t* num_rows,  // true rows among num_out; null: all
+                  T* out);                  // [num_out, c_out]
 
 }  // namespace elite_ops::cpu

@@ -7,6 +7,7 @@
 
 #include "aligned_buffer.h"
 #include "collect_pairs.h"
+#include "common/num_rows.h"
 #include "packed_weight.h"
 #include "parallel.h"
 #include "prefetch.h"
@@ -133,9 +134,9 @@ class TileWorker {
 };
 
 // Tiles that fill the cache, but at least four a thread where there are rows enough.
-int64_t tile_rows_for(const SparseConvShape& shape, int64_t row_stride) {
+int64_t tile_rows_for(int64_t rows, int64_t row_stride) {
   const int64_t fitting = kTileElements / row_stride;
-  const int64_t sharing = shape.num_out / (4 * num_threads()) + 1;
+  const int64_t sharing = rows / (4 * num_threads()) + 1;
   return std::max(kMinTileRows, std::min(fitting, sharing));
 }
 
@@ -144,13 +145,14 @@ int64_t tile_rows_for(const SparseConvShape& shape, int64_t row_stride) {
 template <typename T>
 bool sparse_conv(const SparseConvShape& shape, const T* features, const T* weight,
                  const int32_t* neighbors, const SparseConvShortcut<T>& shortcut,
-                 const SparseConvEpilogue<T>& epilogue, T* out) {
-  if (shape.num_out == 0 || shape.c_out == 0) return true;
+                 const SparseConvEpilogue<T>& epilogue, const int64_t* num_rows, T* out) {
+  const int64_t rows = true_rows(num_rows, shape.num_out);
+  if (rows == 0 || shape.c_out == 0) return true;
   const PackedWeight<T> packed(weight, shape.num_offsets, shape.c_in, shape.c_out);
   const PackedWeight<T> packed_shortcut(shortcut.weight, shortcut.features ? 1 : 0,
                                         shortcut.channels, shape.c_out);
-  const int64_t tile_rows = tile_rows_for(shape, packed.row_stride());
-  const int64_t tiles = (shape.num_out + tile_rows - 1) / tile_rows;
+  const int64_t tile_rows = tile_rows_for(rows, packed.row_stride());
+  const int64_t tiles = (rows + tile_rows - 1) / tile_rows;
   std::atomic<int64_t> next_tile{0};
   std::atomic<bool> in_range{true};
   // Which thread takes which tile is left to chance; what is written is not.
@@ -159,7 +161,7 @@ bool sparse_conv(const SparseConvShape& shape, const T* features, const T* weigh
                          tile_rows);
     for (int64_t tile = next_tile++; tile < tiles; tile = next_tile++) {
       const int64_t first = tile * tile_rows;
-      worker.run(first, std::min(first + tile_rows, shape.num_out), out);
+      worker.run(first, std::min(first + tile_rows, rows), out);
     }
     if (!worker.in_range()) in_range = false;
   });
@@ -168,9 +170,9 @@ bool sparse_conv(const SparseConvShape& shape, const T* features, const T* weigh
 
 template bool sparse_conv<float>(const SparseConvShape&, const float*, const float*, const int32_t*,
                                  const SparseConvShortcut<float>&, const SparseConvEpilogue<float>&,
-                                 float*);
+                                 const int64_t*, float*);
 template bool sparse_conv<double>(const SparseConvShape&, const double*, const double*,
                                   const int32_t*, const SparseConvShortcut<double>&,
-                                  const SparseConvEpilogue<double>&, double*);
+                                  const SparseConvEpilogue<double>&, const int64_t*, double*);
 
 }  // namespace elite_ops::cpu

@@ -7,24 +7,26 @@
 
 namespace elite_ops::cpu {
 
-// What a linear map of other features on the same voxels adds to the sums.
+// What is done to a sum before it is written: leaky_relu(sum + bias + residual).
 template <typename T>
-struct SparseConvShortcut {
-  const T* features;  // [num_out, channels], or null: there is none
-  const T* weight;    // [channels, c_out]
-  int64_t channels;
+struct SparseConvEpilogue {
+  const T* bias = nullptr;      // [c_out], or null
+  const T* residual = nullptr;  // [num_out, c_out], or null
+  T negative_slope = T(1);      // 1: no activation
 };
 
 // out[i] = epilogue(sum over k of features[neighbors[k, i]] @ weight[k] + shortcut[i]), where -1
-// adds nothing. The result does not depend on the number of threads. False when `neighbors` holds a
-// number outside [-1, num_in); such an entry adds nothing.
+// adds nothing. Rows from `num_rows` on are neither read nor written. The result does not depend on
+// the number of threads. False when `neighbors` holds a number outside [-1, num_in); such an entry
+// adds nothing.
 template <typename T>
 bool sparse_conv(const SparseConvShape& shape,
                  const T* features,         // [num_in, c_in]
                  const T* weight,           // [num_offsets, c_in, c_out]
                  const int32_t* neighbors,  // [num_offsets, num_out]
                  const SparseConvShortcut<T>& shortcut, const SparseConvEpilogue<T>& epilogue,
-                 T* out);  // [num_out, c_out]
+                 const int64_t* num_rows,  // true rows among num_out; null: all
+                 T* out);                  // [num_out, c_out]
 
 // grad_weight[k] = sum over i of outer(features[neighbors[k, i]], grad_out[i]), under the same
 // terms.

@@ -2,18 +2,18 @@
 #include "sparse_conv.h"
 #include "sparse_conv_general.cuh"
 #include "sparse_conv_mma.cuh"
-#include "sparse_conv_slab.cuh"
 
 namespace elite_ops::cuda {
 namespace {
 
 template <typename T>
-cudaError_t forward_on_tensor_cores(const tensor_core::Arguments<T>& args,
-                                    SparseConvVariant variant, cudaStream_t stream) {
+cudaError_t forward_on_tensor_cores(const SparseConvArguments<T>& args, SparseConvVariant variant,
+                                    cudaStream_t stream) {
   if (variant == SparseConvVariant::kAutomatic) {
     int architecture = 0;
     ELITE_CUDA_TRY(current_architecture(&architecture));
-    variant = choose_variant(args.shape, sizeof(T), architecture, tensor_core::holds_warpgroups());
+    const bool holds = tensor_core::holds_warpgroups() && args.shortcut.channels % 64 == 0;
+    variant = choose_variant(args.shape, sizeof(T), architecture, holds);
   }
   if constexpr (sizeof(T) == 2) {
     switch (variant) {
@@ -40,30 +40,21 @@ cudaError_t forward_on_tensor_cores(const tensor_core::Arguments<T>& args,
 }  // namespace
 
 template <typename T>
-cudaError_t sparse_conv(const SparseConvShape& shape, const T* features, const T* weight,
-                        const int32_t* neighbors, const int32_t* order,
-                        const SparseConvEpilogue<T, accumulate_t<T>>& epilogue, bool allow_tf32,
-                        SparseConvVariant variant, T* out, int32_t* error_flag,
-                        cudaStream_t stream) {
-  if (shape.num_out == 0 || shape.c_out == 0) return cudaSuccess;
+cudaError_t sparse_conv(const SparseConvArguments<T>& args, bool allow_tf32,
+                        SparseConvVariant variant, cudaStream_t stream) {
+  if (args.shape.num_out == 0 || args.shape.c_out == 0) return cudaSuccess;
   if constexpr (!std::is_same_v<T, double>) {
-    if (uses_warpgroups(variant) || (variant != SparseConvVariant::kGeneral &&
-                                     tensor_core::supports(shape, allow_tf32, features, weight))) {
-      return forward_on_tensor_cores<T>(
-          {shape, features, weight, neighbors, order, epilogue, 0, out, error_flag}, variant,
-          stream);
+    if (variant != SparseConvVariant::kGeneral && tensor_core::supports(args, allow_tf32)) {
+      return forward_on_tensor_cores(args, variant, stream);
     }
   }
   if (variant > SparseConvVariant::kGeneral) return cudaErrorInvalidValue;
-  return general::forward(shape, features, weight, neighbors, order, epilogue, out, error_flag,
-                          stream);
+  return general::forward(args, stream);
 }
 
-#define INSTANTIATE(T)                                                                            \
-  template cudaError_t sparse_conv<T>(const SparseConvShape&, const T*, const T*, const int32_t*, \
-                                      const int32_t*,                                             \
-                                      const SparseConvEpilogue<T, accumulate_t<T>>&, bool,        \
-                                      SparseConvVariant, T*, int32_t*, cudaStream_t)
+#define INSTANTIATE(T)                                                                        \
+  template cudaError_t sparse_conv<T>(const SparseConvArguments<T>&, bool, SparseConvVariant, \
+                                      cudaStream_t)
 INSTANTIATE(float);
 INSTANTIATE(double);
 INSTANTIATE(__half);

@@ -42,7 +42,7 @@ template <typename T>
 cudaError_t weight_partials(const WeightArguments<T>& args, bool allow_tf32, int64_t blocks,
                             cudaStream_t stream) {
   if constexpr (!std::is_same_v<T, double>) {
-    if (tensor_core::supports(args.shape, allow_tf32, args.features, args.grad_out)) {
+    if (tensor_core::supports_weight(args.shape, allow_tf32, args.features, args.grad_out)) {
       return tensor_core::weight_partials(args, blocks, stream);
     }
   }

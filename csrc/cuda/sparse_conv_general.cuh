@@ -15,42 +15,42 @@ constexpr int kMicro = 4;  // a thread owns 4 x 4 sums
 // One block: kTile output rows x kTile output channels, offset by offset.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
-    forward_kernel(const SparseConvShape shape, const T* __restrict__ features,
-                   const T* __restrict__ weight, const int32_t* __restrict__ neighbors,
-                   const int32_t* __restrict__ order,
-                   const SparseConvEpilogue<T, accumulate_t<T>> epilogue, int64_t column_tiles,
-                   T* __restrict__ out, int32_t* error_flag) {
+    forward_kernel(const SparseConvArguments<T> args, int64_t column_tiles) {
   using Sum = accumulate_t<T>;
   __shared__ int32_t rows[kTile];
   __shared__ Sum a[kDepth][kTile + 1];  // one spare column, against bank conflicts
   __shared__ Sum b[kDepth][kTile];
+  const int64_t num_rows = true_rows(args.num_rows, args.shape.num_out), c_out = args.shape.c_out;
   const int64_t first_row = blockIdx.x / column_tiles * kTile;
   const int64_t first_column = blockIdx.x % column_tiles * kTile;
+  if (first_row >= num_rows) return;
   const int thread = static_cast<int>(threadIdx.x);
   const int row = thread / (kTile / kMicro), column = thread % (kTile / kMicro);
+  TableColumn<T> table_column(args, num_rows, 0, first_row + thread % kTile);
+  bool outside = false;
   Sum sums[kMicro][kMicro] = {};
 
-  for (int64_t k = 0; k < shape.num_offsets; ++k) {
+  for (int64_t k = 0; k < offsets_of(args); ++k) {
     bool is_needed = false;
     if (thread < kTile) {
-      rows[thread] = neighbor_row(shape, neighbors, k, first_row + thread, error_flag);
+      rows[thread] = table_column.next(args, 1, outside);
       is_needed = rows[thread] >= 0;
     }
     if (!__syncthreads_or(is_needed)) continue;
-    for (int64_t c = 0; c < shape.c_in; c += kDepth) {
+    const Operand<T> from = operand(args, k);
+    for (int64_t c = 0; c < from.channels; c += kDepth) {
       for (int i = thread; i < kTile * kDepth; i += kThreads) {
         const int64_t channel = c + i % kDepth;
-        const int64_t from = rows[i / kDepth];
-        const bool exists = from >= 0 && channel < shape.c_in;
+        const int64_t from_row = rows[i / kDepth];
+        const bool exists = from_row >= 0 && channel < from.channels;
         a[i % kDepth][i / kDepth] =
-            exists ? static_cast<Sum>(features[from * shape.c_in + channel]) : Sum(0);
+            exists ? static_cast<Sum>(from.features[from_row * from.channels + channel]) : Sum(0);
       }
       for (int i = thread; i < kTile * kDepth; i += kThreads) {
         const int64_t channel = c + i / kTile, to = first_column + i % kTile;
-        const bool exists = channel < shape.c_in && to < shape.c_out;
+        const bool exists = channel < from.channels && to < c_out;
         b[i / kTile][i % kTile] =
-            exists ? static_cast<Sum>(weight[(k * shape.c_in + channel) * shape.c_out + to])
-                   : Sum(0);
+            exists ? static_cast<Sum>(from.weight[channel * c_out + to]) : Sum(0);
       }
       __syncthreads();
 #pragma unroll
@@ -71,30 +71,28 @@ __global__ void __launch_bounds__(kThreads)
     }
   }
 
+  report_if(outside, args.error_flag);
+
 #pragma unroll
   for (int i = 0; i < kMicro; ++i) {
-    const int64_t to_row = output_row(shape, order, first_row + row * kMicro + i, error_flag);
-    if (to_row < 0) continue;
+    const int64_t to = output_row(args, num_rows, first_row + row * kMicro + i);
+    if (to < 0) continue;
+    const OutputRow<T> to_row(args, to);
 #pragma unroll
     for (int j = 0; j < kMicro; ++j) {
       const int64_t to_column = first_column + column + j * (kTile / kMicro);
-      if (to_column >= shape.c_out) continue;
-      out[to_row * shape.c_out + to_column] =
-          static_cast<T>(apply_epilogue<T>(shape, epilogue, to_row, to_column, sums[i][j]));
+      if (to_column >= c_out) continue;
+      to_row.template write<1>(args.epilogue, to_column, {sums[i][j]});
     }
   }
 }
 
 template <typename T>
-cudaError_t forward(const SparseConvShape& shape, const T* features, const T* weight,
-                    const int32_t* neighbors, const int32_t* order,
-                    const SparseConvEpilogue<T, accumulate_t<T>>& epilogue, T* out,
-                    int32_t* error_flag, cudaStream_t stream) {
-  const int64_t column_tiles = (shape.c_out + kTile - 1) / kTile;
-  const int64_t row_tiles = (shape.num_out + kTile - 1) / kTile;
+cudaError_t forward(const SparseConvArguments<T>& args, cudaStream_t stream) {
+  const int64_t column_tiles = (args.shape.c_out + kTile - 1) / kTile;
+  const int64_t row_tiles = (args.shape.num_out + kTile - 1) / kTile;
   const cudaLaunchConfig_t config = launch_config(row_tiles * column_tiles, kThreads, stream);
-  return cudaLaunchKernelEx(&config, forward_kernel<T>, shape, features, weight, neighbors, order,
-                            epilogue, column_tiles, out, error_flag);
+  return cudaLaunchKernelEx(&config, forward_kernel<T>, args, column_tiles);
 }
 
 }  // namespace general

@@ -35,32 +35,33 @@ struct Config {
 // Starts the copies of one step: this warp's rows, unless the offset misses them all, and its share
 // of the weights.
 template <typename C>
-__device__ __forceinline__ void load(const Arguments<typename C::T>& args,
+__device__ __forceinline__ void load(const SparseConvArguments<typename C::T>& args,
                                      typename C::Shared& shared, int stage, const Step& step,
-                                     int64_t first_offset, int64_t first_column,
-                                     uint32_t slab_mask) {
+                                     int first_offset, int first_column, uint32_t slab_mask) {
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int offset = step.offset();
   const int64_t first_channel = int64_t{step.chunk} * C::kChunk;
+  const Operand<typename C::T> from = operand(args, first_offset + offset);
   if (slab_mask >> offset & 1) {
-    load_slab<C::kVectorsA>(args, &shared.rows[offset][warp * kSlabRows], first_channel, lane,
+    load_slab<C::kVectorsA>(from, &shared.rows[offset][warp * kSlabRows], first_channel, lane,
                             &shared.a[stage][warp * kSlabRows * C::kChunk]);
   }
-  load_weights<C::kChunk, C::kThreads>(args, first_offset + offset, first_channel, first_column,
+  load_weights<C::kChunk, C::kThreads>(from, args.shape.c_out, first_channel, first_column,
                                        shared.b[stage]);
 }
 
 template <typename C>
 __global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
-    forward_kernel(const Arguments<typename C::T> args) {
+    forward_kernel(const SparseConvArguments<typename C::T> args, unsigned column_tiles) {
   auto& shared = *dynamic_shared<typename C::Shared>();
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t first_slab_row = blockIdx.x / args.column_tiles * C::kRows + warp * kSlabRows;
-  const int64_t first_column = blockIdx.x % args.column_tiles * kColumns;
-  const int chunks = static_cast<int>(args.shape.c_in / C::kChunk);
+  const int64_t first_row = int64_t{blockIdx.x / column_tiles} * C::kRows;
+  const int64_t first_slab_row = first_row + warp * kSlabRows;
+  const int first_column = static_cast<int>(blockIdx.x % column_tiles * kColumns);
+  if (first_row >= true_rows(args.num_rows, args.shape.num_out)) return;
   float sums[kTilesPerSlab][4] = {};
 
-  for (int64_t first_offset = 0; first_offset < args.shape.num_offsets; first_offset += kOffsets) {
+  for (int first_offset = 0; first_offset < offsets_of(args); first_offset += kOffsets) {
     __syncthreads();  // the batch before is done with the rows and the masks
     const uint32_t slab_mask = fetch_rows<C::kRows>(args, first_slab_row, first_offset, lane,
                                                     &shared.rows[0][warp * kSlabRows]);
@@ -70,22 +71,21 @@ __global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
 #pragma unroll
     for (int slab = 0; slab < C::kSlabs; ++slab) block_mask |= shared.slab_masks[slab];
 
-    const int steps = __popc(block_mask) * chunks;
+    const Chunks chunks(args, first_offset, C::kChunk);
+    const int steps = chunks.total(block_mask);
     Step next{block_mask, 0}, now{block_mask, 0};
-    int loaded = 0;
-    const auto load_next = [&] {
-      if (loaded < steps) {
-        load<C>(args, shared, loaded % kStages, next, first_offset, first_column, slab_mask);
+    const auto load_step = [&](int i) {
+      if (i < steps) {
+        load<C>(args, shared, i % kStages, next, first_offset, first_column, slab_mask);
         next.advance(chunks);
       }
-      ++loaded;
       cp_async_commit();  // an empty group at the end, so that the wait below always counts alike
     };
-    for (int i = 0; i < kStages - 1; ++i) load_next();
+    for (int i = 0; i < kStages - 1; ++i) load_step(i);
     for (int i = 0; i < steps; ++i) {
       cp_async_wait<kStages - 2>();
       __syncthreads();  // step i has arrived, and everybody is done with the stage filled next
-      load_next();
+      load_step(i + kStages - 1);
       if (slab_mask >> now.offset() & 1) {
         multiply_slab<C::kVectorsA, kColumns>(&shared.a[i % kStages][warp * kSlabRows * C::kChunk],
                                               shared.b[i % kStages], lane, sums);
@@ -97,21 +97,21 @@ __global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
 }
 
 template <typename C>
-cudaError_t launch(Arguments<typename C::T> args, cudaStream_t stream) {
+cudaError_t launch(const SparseConvArguments<typename C::T>& args, cudaStream_t stream) {
   constexpr auto kernel = forward_kernel<C>;
   constexpr size_t kBytes = sizeof(typename C::Shared);
   ELITE_CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       static_cast<int>(kBytes)));
-  args.column_tiles = (args.shape.c_out + kColumns - 1) / kColumns;
+  const auto column_tiles = static_cast<unsigned>((args.shape.c_out + kColumns - 1) / kColumns);
   const int64_t row_tiles = (args.shape.num_out + C::kRows - 1) / C::kRows;
   const cudaLaunchConfig_t config =
-      launch_config(row_tiles * args.column_tiles, C::kThreads, stream, kBytes);
-  return cudaLaunchKernelEx(&config, kernel, args);
+      launch_config(row_tiles * column_tiles, C::kThreads, stream, kBytes);
+  return cudaLaunchKernelEx(&config, kernel, args, column_tiles);
 }
 
 template <typename T, int kSlabs>
-cudaError_t launch_tiles(const Arguments<T>& args, cudaStream_t stream) {
-  return launch_for_chunk<T>(args.shape, [&](auto chunk_bytes) {
+cudaError_t launch_tiles(const SparseConvArguments<T>& args, cudaStream_t stream) {
+  return launch_for_chunk(args, [&](auto chunk_bytes) {
     return launch<Config<T, kSlabs, decltype(chunk_bytes)::value>>(args, stream);
   });
 }
@@ -119,18 +119,18 @@ cudaError_t launch_tiles(const Arguments<T>& args, cudaStream_t stream) {
 }  // namespace
 
 template <typename T>
-cudaError_t forward_tiles_64(const Arguments<T>& args, cudaStream_t stream) {
+cudaError_t forward_tiles_64(const SparseConvArguments<T>& args, cudaStream_t stream) {
   return launch_tiles<T, 4>(args, stream);
 }
 
 template <typename T>
-cudaError_t forward_tiles_128(const Arguments<T>& args, cudaStream_t stream) {
+cudaError_t forward_tiles_128(const SparseConvArguments<T>& args, cudaStream_t stream) {
   return launch_tiles<T, 8>(args, stream);
 }
 
-#define INSTANTIATE(T)                                                         \
-  template cudaError_t forward_tiles_64<T>(const Arguments<T>&, cudaStream_t); \
-  template cudaError_t forward_tiles_128<T>(const Arguments<T>&, cudaStream_t)
+#define INSTANTIATE(T)                                                                   \
+  template cudaError_t forward_tiles_64<T>(const SparseConvArguments<T>&, cudaStream_t); \
+  template cudaError_t forward_tiles_128<T>(const SparseConvArguments<T>&, cudaStream_t)
 INSTANTIATE(float);
 INSTANTIATE(__half);
 INSTANTIATE(__nv_bfloat16);

@@ -1,6 +1,8 @@
 // Sparse convolution on tensor cores: 16-bit types, and float rounded to tf32.
 #pragma once
 
+#include <algorithm>
+#include <initializer_list>
 #include <type_traits>
 
 #include "sparse_conv.h"
@@ -12,37 +14,53 @@ inline bool starts_on_vector(const void* pointer) {
   return reinterpret_cast<uintptr_t>(pointer) % 16 == 0;
 }
 
-// Whether the functions below can do it: channels in multiples of 16, and rows of both gathered
-// matrices that start on 16 bytes.
 template <typename T>
-bool supports(const SparseConvShape& shape, bool allow_tf32, const T* first, const T* second) {
-  constexpr bool kIs16Bit = sizeof(T) == 2, kIsFloat = std::is_same_v<T, float>;
-  return (kIs16Bit || (kIsFloat && allow_tf32)) && shape.c_in % 16 == 0 && shape.c_out % 16 == 0 &&
-         starts_on_vector(first) && starts_on_vector(second);
+bool has_products_of(bool allow_tf32) {
+  return sizeof(T) == 2 || (std::is_same_v<T, float> && allow_tf32);
 }
 
+// Whether the functions below can do it: input channels in multiples of 16, and matrices whose rows
+// start on 16 bytes.
 template <typename T>
-struct Arguments;
+bool supports(const SparseConvArguments<T>& args, bool allow_tf32) {
+  const auto all_start_on_vectors = [](std::initializer_list<const void*> pointers) {
+    return std::all_of(pointers.begin(), pointers.end(), starts_on_vector);
+  };
+  const GatheredRows<T>(&residuals)[kMaxResiduals] = args.epilogue.residuals;
+  return has_products_of<T>(allow_tf32) && args.shape.c_in > 0 && args.shape.c_in % 16 == 0 &&
+         args.shortcut.channels % 16 == 0 && args.shape.c_out * sizeof(T) % 16 == 0 &&
+         all_start_on_vectors({args.features, args.weight, args.shortcut.features,
+                               args.shortcut.weight, residuals[0].data, residuals[1].data,
+                               residuals[2].data, residuals[3].data});
+}
+
+// Whether `weight_partials` can: channels of both sides in multiples of 16, and both matrices.
+template <typename T>
+bool supports_weight(const SparseConvShape& shape, bool allow_tf32, const T* features,
+                     const T* grad_out) {
+  return has_products_of<T>(allow_tf32) && shape.c_in % 16 == 0 && shape.c_out % 16 == 0 &&
+         starts_on_vector(features) && starts_on_vector(grad_out);
+}
 
 // Tiles of 64 or 128 rows and 64 columns, each computed by a block of its own.
 template <typename T>
-cudaError_t forward_tiles_64(const Arguments<T>& args, cudaStream_t stream);
+cudaError_t forward_tiles_64(const SparseConvArguments<T>& args, cudaStream_t stream);
 template <typename T>
-cudaError_t forward_tiles_128(const Arguments<T>& args, cudaStream_t stream);
+cudaError_t forward_tiles_128(const SparseConvArguments<T>& args, cudaStream_t stream);
 
 // Weights that stay in shared memory, for 16-bit types. cudaErrorInvalidValue where they don't fit
-// beside the pipeline, or where there are more than 32 offsets.
+// beside the pipeline, or where there are more than 32 offsets, the shortcut among them.
 template <typename T>
-cudaError_t forward_resident(const Arguments<T>& args, cudaStream_t stream);
+cudaError_t forward_resident(const SparseConvArguments<T>& args, cudaStream_t stream);
 
 // The warpgroup products of sm_90a, in tiles of 64 or 128 rows and 64 columns: input channels in
 // multiples of 64, output channels in multiples of 8. cudaErrorInvalidValue where that doesn't
 // hold, on other devices, and unless the library holds them.
 bool holds_warpgroups();
 template <typename T>
-cudaError_t forward_warpgroup_64(const Arguments<T>& args, cudaStream_t stream);
+cudaError_t forward_warpgroup_64(const SparseConvArguments<T>& args, cudaStream_t stream);
 template <typename T>
-cudaError_t forward_warpgroup_128(const Arguments<T>& args, cudaStream_t stream);
+cudaError_t forward_warpgroup_128(const SparseConvArguments<T>& args, cudaStream_t stream);
 
 // The first stage of the weight gradient, on one block a tile, offset and split.
 template <typename T>

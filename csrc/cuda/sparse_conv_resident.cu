@@ -28,21 +28,30 @@ struct Config {
     T a[kStages][kSlabRows * kChunk];
     int32_t rows[kOffsets][kSlabRows];
   };
-  // The weights [K * c_in, kWidth] follow.
+  // The weights [weight_rows(args), kWidth] follow.
   static constexpr size_t kWarpBytes = kWarps * sizeof(Warp);
 };
 
+// The weights of all offsets, one below the other, and those of the shortcut.
+template <typename T>
+ELITE_HOST_DEVICE int64_t weight_rows(const SparseConvArguments<T>& args) {
+  return args.shape.num_offsets * args.shape.c_in + args.shortcut.channels;
+}
+
 template <typename C>
-__device__ void load_weights(const Arguments<typename C::T>& args, int64_t first_column,
+__device__ void load_weights(const SparseConvArguments<typename C::T>& args, int64_t first_column,
                              typename C::T* weights) {
   using T = typename C::T;
-  const int vectors = static_cast<int>(args.shape.num_offsets * args.shape.c_in) * C::kVectorsB;
+  const int shortcut_row = static_cast<int>(args.shape.num_offsets * args.shape.c_in);
+  const int vectors = static_cast<int>(weight_rows(args)) * C::kVectorsB;
   for (int e = static_cast<int>(threadIdx.x); e < vectors; e += kWarps * 32) {
     const int row = e / C::kVectorsB, place = e % C::kVectorsB * kPerVector<T>;
+    const T* from = row < shortcut_row
+                        ? args.weight + row * args.shape.c_out
+                        : args.shortcut.weight + (row - shortcut_row) * args.shape.c_out;
     const int64_t column = first_column + place;
     const bool exists = column < args.shape.c_out;
-    cp_async_16(&weights[element<T, C::kWidth>(row, place)],
-                args.weight + row * args.shape.c_out + (exists ? column : 0), exists);
+    cp_async_16(&weights[element<T, C::kWidth>(row, place)], from + (exists ? column : 0), exists);
   }
   cp_async_commit();
   cp_async_wait<0>();
@@ -50,31 +59,29 @@ __device__ void load_weights(const Arguments<typename C::T>& args, int64_t first
 
 // One slab, by one warp.
 template <typename C>
-__device__ __forceinline__ void convolve_slab(const Arguments<typename C::T>& args,
+__device__ __forceinline__ void convolve_slab(const SparseConvArguments<typename C::T>& args,
                                               typename C::Warp& warp, const typename C::T* weights,
                                               int64_t first_row, int64_t first_column, int lane) {
-  const int chunks = static_cast<int>(args.shape.c_in / C::kChunk);
+  const Chunks chunks(args, 0, C::kChunk);
   float sums[C::kWidth / 8][4] = {};
   const uint32_t mask = fetch_rows<kSlabRows>(args, first_row, 0, lane, warp.rows[0]);
   __syncwarp();  // the rows are there, and everybody is done with the stages of the slab before
 
-  const int steps = __popc(mask) * chunks;
+  const int steps = chunks.total(mask);
   Step next{mask, 0}, now{mask, 0};
-  int loaded = 0;
-  const auto load_next = [&] {
-    if (loaded < steps) {
-      load_slab<C::kVectorsA>(args, warp.rows[next.offset()], int64_t{next.chunk} * C::kChunk, lane,
-                              warp.a[loaded % kStages]);
+  const auto load_step = [&](int i) {
+    if (i < steps) {
+      load_slab<C::kVectorsA>(operand(args, next.offset()), warp.rows[next.offset()],
+                              int64_t{next.chunk} * C::kChunk, lane, warp.a[i % kStages]);
       next.advance(chunks);
     }
-    ++loaded;
     cp_async_commit();  // an empty group at the end, so that the wait below always counts alike
   };
-  for (int i = 0; i < kStages - 1; ++i) load_next();
+  for (int i = 0; i < kStages - 1; ++i) load_step(i);
   for (int i = 0; i < steps; ++i) {
     cp_async_wait<kStages - 2>();
     __syncwarp();  // step i has arrived, and everybody is done with the stage filled next
-    load_next();
+    load_step(i + kStages - 1);
     const int64_t weight_row = now.offset() * args.shape.c_in + now.chunk * C::kChunk;
     multiply_slab<C::kVectorsA, C::kWidth>(warp.a[i % kStages], weights + weight_row * C::kWidth,
                                            lane, sums);
@@ -85,27 +92,28 @@ __device__ __forceinline__ void convolve_slab(const Arguments<typename C::T>& ar
 
 template <typename C>
 __global__ void __launch_bounds__(kWarps * 32, 1)
-    resident_kernel(const Arguments<typename C::T> args) {
+    resident_kernel(const SparseConvArguments<typename C::T> args, int64_t column_tiles) {
   auto* warps = dynamic_shared<typename C::Warp>();
   auto* weights = reinterpret_cast<typename C::T*>(warps + kWarps);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t first_column = blockIdx.x % args.column_tiles * C::kWidth;
+  const int64_t num_rows = true_rows(args.num_rows, args.shape.num_out);
+  const int64_t slabs = (num_rows + kSlabRows - 1) / kSlabRows;
+  const int64_t first_slab = blockIdx.x / column_tiles * kWarps;
+  if (first_slab >= slabs) return;
+  const int64_t first_column = blockIdx.x % column_tiles * C::kWidth;
   load_weights<C>(args, first_column, weights);
   __syncthreads();
-  const int64_t workers = gridDim.x / args.column_tiles * kWarps;
-  const int64_t slabs = (args.shape.num_out + kSlabRows - 1) / kSlabRows;
-  for (int64_t slab = blockIdx.x / args.column_tiles * kWarps + warp; slab < slabs;
-       slab += workers) {
+  const int64_t workers = gridDim.x / column_tiles * kWarps;
+  for (int64_t slab = first_slab + warp; slab < slabs; slab += workers) {
     convolve_slab<C>(args, warps[warp], weights, slab * kSlabRows, first_column, lane);
   }
 }
 
 // As many blocks as fit on the device at once, unless there is less to do.
 template <typename C>
-cudaError_t launch(Arguments<typename C::T> args, cudaStream_t stream) {
+cudaError_t launch(const SparseConvArguments<typename C::T>& args, cudaStream_t stream) {
   constexpr auto kernel = resident_kernel<C>;
-  const size_t bytes =
-      C::kWarpBytes + args.shape.num_offsets * args.shape.c_in * C::kWidth * sizeof(typename C::T);
+  const size_t bytes = C::kWarpBytes + weight_rows(args) * C::kWidth * sizeof(typename C::T);
   int device = 0, available = 0, multiprocessors = 0, blocks_each = 0;
   ELITE_CUDA_TRY(cudaGetDevice(&device));
   ELITE_CUDA_TRY(
@@ -116,18 +124,18 @@ cudaError_t launch(Arguments<typename C::T> args, cudaStream_t stream) {
                                       static_cast<int>(bytes)));
   ELITE_CUDA_TRY(
       cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks_each, kernel, kWarps * 32, bytes));
-  args.column_tiles = (args.shape.c_out + C::kWidth - 1) / C::kWidth;
-  const int64_t fitting = int64_t{multiprocessors} * blocks_each / args.column_tiles;
+  const int64_t column_tiles = (args.shape.c_out + C::kWidth - 1) / C::kWidth;
+  const int64_t fitting = int64_t{multiprocessors} * blocks_each / column_tiles;
   const int64_t wanted = (args.shape.num_out + kSlabRows * kWarps - 1) / (kSlabRows * kWarps);
   const int64_t row_blocks = std::max<int64_t>(1, std::min(fitting, wanted));
   const cudaLaunchConfig_t config =
-      launch_config(row_blocks * args.column_tiles, kWarps * 32, stream, bytes);
-  return cudaLaunchKernelEx(&config, kernel, args);
+      launch_config(row_blocks * column_tiles, kWarps * 32, stream, bytes);
+  return cudaLaunchKernelEx(&config, kernel, args, column_tiles);
 }
 
 template <typename T, int kWidth>
-cudaError_t launch_width(const Arguments<T>& args, cudaStream_t stream) {
-  return launch_for_chunk<T>(args.shape, [&](auto chunk_bytes) {
+cudaError_t launch_width(const SparseConvArguments<T>& args, cudaStream_t stream) {
+  return launch_for_chunk(args, [&](auto chunk_bytes) {
     return launch<Config<T, kWidth, decltype(chunk_bytes)::value>>(args, stream);
   });
 }
@@ -135,13 +143,14 @@ cudaError_t launch_width(const Arguments<T>& args, cudaStream_t stream) {
 }  // namespace
 
 template <typename T>
-cudaError_t forward_resident(const Arguments<T>& args, cudaStream_t stream) {
-  if (args.shape.num_offsets > kOffsets) return cudaErrorInvalidValue;
+cudaError_t forward_resident(const SparseConvArguments<T>& args, cudaStream_t stream) {
+  if (offsets_of(args) > kOffsets) return cudaErrorInvalidValue;
   if (args.shape.c_out <= 16) return launch_width<T, 16>(args, stream);
   return launch_width<T, 32>(args, stream);
 }
 
-template cudaError_t forward_resident<__half>(const Arguments<__half>&, cudaStream_t);
-template cudaError_t forward_resident<__nv_bfloat16>(const Arguments<__nv_bfloat16>&, cudaStream_t);
+template cudaError_t forward_resident<__half>(const SparseConvArguments<__half>&, cudaStream_t);
+template cudaError_t forward_resident<__nv_bfloat16>(const SparseConvArguments<__nv_bfloat16>&,
+                                                     cudaStream_t);
 
 }  // namespace elite_ops::cuda::tensor_core

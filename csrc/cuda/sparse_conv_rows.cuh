@@ -1,4 +1,5 @@
-// What the kernels of sparse convolution share: reading the neighbour table, and the epilogue.
+// What the kernels of sparse convolution share: which rows and matrices meet under an offset, and
+// what happens to a sum before it is written.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -6,41 +7,146 @@
 #include <cstdint>
 
 #include "common/error_flag.h"
+#include "common/num_rows.h"
+#include "packed.cuh"
 #include "sparse_conv.h"
 
 namespace elite_ops::cuda {
+
+// `row` where it is a row of a matrix or -1; otherwise reports it and returns -1.
+__device__ __forceinline__ int32_t checked_row(int32_t row, int64_t num_rows, int32_t* error_flag) {
+  if (row >= -1 && row < num_rows) return row;
+  atomicOr(error_flag, static_cast<int32_t>(kIndexOutOfRange));
+  return -1;
+}
 
 // The input row that meets output row `i` under offset `k`, -1 where there is none.
 __device__ __forceinline__ int32_t neighbor_row(const SparseConvShape& shape,
                                                 const int32_t* __restrict__ neighbors, int64_t k,
                                                 int64_t i, int32_t* error_flag) {
   if (i >= shape.num_out) return -1;
-  const int32_t row = neighbors[k * shape.num_out + i];
-  if (row >= -1 && row < shape.num_in) return row;
-  atomicOr(error_flag, static_cast<int32_t>(kIndexOutOfRange));
+  return checked_row(neighbors[k * shape.num_out + i], shape.num_in, error_flag);
+}
+
+// The output row that column `i` of the table stands for, -1 past the true rows.
+template <typename T>
+__device__ __forceinline__ int64_t output_row(const SparseConvArguments<T>& args, int64_t num_rows,
+                                              int64_t i) {
+  if (i >= num_rows) return -1;
+  if (args.order == nullptr) return i;
+  const int32_t row = args.order[i];
+  if (row >= 0 && row < num_rows) return row;
+  atomicOr(args.error_flag, static_cast<int32_t>(kIndexOutOfRange));
   return -1;
 }
 
-// The output row that column `i` of the table stands for, -1 past the end.
-__device__ __forceinline__ int64_t output_row(const SparseConvShape& shape,
-                                              const int32_t* __restrict__ order, int64_t i,
-                                              int32_t* error_flag) {
-  if (i >= shape.num_out) return -1;
-  if (order == nullptr) return i;
-  const int32_t row = order[i];
-  if (row >= 0 && row < shape.num_out) return row;
-  atomicOr(error_flag, static_cast<int32_t>(kIndexOutOfRange));
-  return -1;
+// How many offsets there are. The shortcut is one more, the last: every output row meets itself.
+template <typename T>
+ELITE_HOST_DEVICE int64_t offsets_of(const SparseConvArguments<T>& args) {
+  return args.shape.num_offsets + (args.shortcut.features ? 1 : 0);
 }
+
+// What an offset multiplies.
+template <typename T>
+struct Operand {
+  const T* features;  // [*, channels]
+  const T* weight;    // [channels, c_out]
+  int64_t channels;
+};
 
 template <typename T>
-__device__ __forceinline__ accumulate_t<T> apply_epilogue(
-    const SparseConvShape& shape, const SparseConvEpilogue<T, accumulate_t<T>>& epilogue,
-    int64_t row, int64_t column, accumulate_t<T> value) {
-  if (epilogue.bias) value += static_cast<accumulate_t<T>>(epilogue.bias[column]);
-  if (epilogue.residual)
-    value += static_cast<accumulate_t<T>>(epilogue.residual[row * shape.c_out + column]);
-  return value < 0 ? value * epilogue.negative_slope : value;
+__device__ __forceinline__ Operand<T> operand(const SparseConvArguments<T>& args, int64_t k) {
+  if (k == args.shape.num_offsets) {
+    return {args.shortcut.features, args.shortcut.weight, args.shortcut.channels};
+  }
+  return {args.features, args.weight + k * args.shape.c_in * args.shape.c_out, args.shape.c_in};
 }
+
+// A walk along a column of the table: the rows that meet one output row, offset by offset.
+template <typename T>
+struct TableColumn {
+  const int32_t* entry;  // under the offset where the walk stands; null: row_in
+  int offsets_left;      // to the end of the table
+  int32_t row_in;        // what every offset meets where there is no table, -1 past the true rows
+  int32_t shortcut_row;  // -1 where there is no shortcut
+
+  // Starts at offset `k` of column `i`.
+  __device__ __forceinline__ TableColumn(const SparseConvArguments<T>& args, int64_t num_rows,
+                                         int64_t k, int64_t i)
+      : entry(args.neighbors && i < num_rows ? args.neighbors + k * args.shape.num_out + i
+                                             : nullptr),
+        offsets_left(static_cast<int>(args.shape.num_offsets - k)),
+        row_in(args.neighbors || i >= num_rows ? -1 : static_cast<int32_t>(i)),
+        shortcut_row(-1) {
+    if (args.shortcut.features) shortcut_row = static_cast<int32_t>(output_row(args, num_rows, i));
+  }
+
+  // The row of the operand's features here, -1 where there is none; goes `steps` offsets on. Sets
+  // `outside` where the table names a row that doesn't exist. Free of branches, so that many loads
+  // run together.
+  __device__ __forceinline__ int32_t next(const SparseConvArguments<T>& args, int steps,
+                                          bool& outside) {
+    int32_t row = offsets_left > 0 ? row_in : -1;
+    if (offsets_left > 0 && entry) row = *entry;
+    const bool is_wrong = row < -1 || row >= args.shape.num_in;
+    outside |= is_wrong;
+    row = is_wrong ? -1 : row;
+    if (offsets_left == 0) row = shortcut_row;
+    offsets_left -= steps;
+    if (entry) entry += steps * args.shape.num_out;
+    return row;
+  }
+};
+
+__device__ __forceinline__ void report_if(bool outside, int32_t* error_flag) {
+  if (outside) atomicOr(error_flag, static_cast<int32_t>(kIndexOutOfRange));
+}
+
+// A row of the output, and the rows that are added to it: null where there is nothing to add.
+template <typename T>
+struct OutputRow {
+  T* out;
+  const T* residuals[kMaxResiduals];
+
+  __device__ __forceinline__ OutputRow(const SparseConvArguments<T>& args, int64_t row)
+      : out(args.out + row * args.shape.c_out) {
+#pragma unroll
+    for (int r = 0; r < kMaxResiduals; ++r) {
+      const GatheredRows<T>& from = args.epilogue.residuals[r];
+      int64_t from_row = from.data ? row : -1;
+      if (from.data && from.rows) {
+        from_row = checked_row(from.rows[row], from.num_rows, args.error_flag);
+      }
+      residuals[r] = from_row < 0 ? nullptr : from.data + from_row * args.shape.c_out;
+    }
+  }
+
+  // Finishes kWidth neighbouring sums and writes them; addresses of kWidth elements are aligned.
+  template <int kWidth>
+  __device__ __forceinline__ void write(const SparseConvEpilogue<T>& epilogue, int64_t column,
+                                        Packed<accumulate_t<T>, kWidth> sums) const {
+    using Sum = accumulate_t<T>;
+    using Elements = Packed<T, kWidth>;
+    if (epilogue.bias) {
+#pragma unroll
+      for (int i = 0; i < kWidth; ++i)
+        sums.values[i] += static_cast<Sum>(epilogue.bias[column + i]);
+    }
+#pragma unroll
+    for (const T* residual : residuals) {
+      if (residual == nullptr) continue;
+      const Elements added = *reinterpret_cast<const Elements*>(residual + column);
+#pragma unroll
+      for (int i = 0; i < kWidth; ++i) sums.values[i] += static_cast<Sum>(added.values[i]);
+    }
+    Elements result;
+#pragma unroll
+    for (int i = 0; i < kWidth; ++i) {
+      const Sum sum = sums.values[i];
+      result.values[i] = static_cast<T>(sum < 0 ? sum * epilogue.negative_slope : sum);
+    }
+    *reinterpret_cast<Elements*>(out + column) = result;
+  }
+};
 
 }  // namespace elite_ops::cuda

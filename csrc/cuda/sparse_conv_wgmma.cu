@@ -47,18 +47,18 @@ struct Config {
 // Starts the copies of one step: this warp's rows, unless the offset misses all of its warpgroup,
 // and its share of the weights.
 template <typename C>
-__device__ __forceinline__ void load(const Arguments<typename C::T>& args,
+__device__ __forceinline__ void load(const SparseConvArguments<typename C::T>& args,
                                      typename C::Shared& shared, int stage, const Step& step,
-                                     int64_t first_offset, int64_t first_column,
-                                     uint32_t warpgroup_mask) {
+                                     int first_offset, int first_column, uint32_t warpgroup_mask) {
   const int thread = static_cast<int>(threadIdx.x), warp = thread / 32;
   const int offset = step.offset();
   const int64_t first_channel = int64_t{step.chunk} * kChunk;
+  const Operand<typename C::T> from = operand(args, first_offset + offset);
   if (warpgroup_mask >> offset & 1) {
-    load_slab<kVectors<typename C::T>>(args, &shared.rows[offset][warp * kSlabRows], first_channel,
+    load_slab<kVectors<typename C::T>>(from, &shared.rows[offset][warp * kSlabRows], first_channel,
                                        thread % 32, &shared.a[stage][warp * kSlabRows * kChunk]);
   }
-  load_weights<kChunk, C::kThreads>(args, first_offset + offset, first_channel, first_column,
+  load_weights<kChunk, C::kThreads>(from, args.shape.c_out, first_channel, first_column,
                                     shared.b[stage]);
 }
 
@@ -76,7 +76,7 @@ __device__ __forceinline__ void multiply(const T* a, const T* b, float (&sums)[k
 
 template <typename C>
 __global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
-    forward_kernel(const Arguments<typename C::T> args) {
+    forward_kernel(const SparseConvArguments<typename C::T> args, unsigned column_tiles) {
 #if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
   __trap();  // the launcher lets nobody come here
 #else
@@ -84,12 +84,13 @@ __global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
   auto& shared = *dynamic_shared<typename C::Shared>();
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int first_warp = warp / C::kWarpgroupSlabs * C::kWarpgroupSlabs;  // of the warpgroup
-  const int64_t first_slab_row = blockIdx.x / args.column_tiles * C::kRows + warp * kSlabRows;
-  const int64_t first_column = blockIdx.x % args.column_tiles * kColumns;
-  const int chunks = static_cast<int>(args.shape.c_in / kChunk);
+  const int64_t first_row = int64_t{blockIdx.x / column_tiles} * C::kRows;
+  const int64_t first_slab_row = first_row + warp * kSlabRows;
+  const int first_column = static_cast<int>(blockIdx.x % column_tiles * kColumns);
+  if (first_row >= true_rows(args.num_rows, args.shape.num_out)) return;
   float sums[kTilesPerSlab][4] = {};
 
-  for (int64_t first_offset = 0; first_offset < args.shape.num_offsets; first_offset += kOffsets) {
+  for (int first_offset = 0; first_offset < offsets_of(args); first_offset += kOffsets) {
     __syncthreads();  // the batch before is done with the rows and the masks
     const uint32_t slab_mask = fetch_rows<C::kRows>(args, first_slab_row, first_offset, lane,
                                                     &shared.rows[0][warp * kSlabRows]);
@@ -103,18 +104,17 @@ __global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
       warpgroup_mask |= shared.slab_masks[first_warp + slab];
     }
 
-    const int steps = __popc(block_mask) * chunks;
+    const Chunks chunks(args, first_offset, kChunk);
+    const int steps = chunks.total(block_mask);
     Step next{block_mask, 0}, now{block_mask, 0};
-    int loaded = 0;
-    const auto load_next = [&] {
-      if (loaded < steps) {
-        load<C>(args, shared, loaded % kStages, next, first_offset, first_column, warpgroup_mask);
+    const auto load_step = [&](int i) {
+      if (i < steps) {
+        load<C>(args, shared, i % kStages, next, first_offset, first_column, warpgroup_mask);
         next.advance(chunks);
       }
-      ++loaded;
       cp_async_commit();  // an empty group at the end, so that the wait below always counts alike
     };
-    for (int i = 0; i < kStages - 1; ++i) load_next();
+    for (int i = 0; i < kStages - 1; ++i) load_step(i);
     for (int i = 0; i < steps; ++i) {
       cp_async_wait<kStages - 2>();
       fence_async_proxy();
@@ -123,7 +123,7 @@ __global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
         multiply(&shared.a[i % kStages][first_warp * kSlabRows * kChunk], shared.b[i % kStages],
                  sums);
       }
-      load_next();
+      load_step(i + kStages - 1);
       wgmma_wait<0>(sums);
       now.advance(chunks);
     }
@@ -133,13 +133,10 @@ __global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
 }
 
 template <typename T, int kWarpgroups>
-cudaError_t launch(Arguments<T> args, cudaStream_t stream) {
+cudaError_t launch(const SparseConvArguments<T>& args, cudaStream_t stream) {
   using C = Config<T, kWarpgroups>;
-  if (!holds_warpgroups() || args.shape.c_in % kChunk != 0 ||
-      args.shape.c_out % kPerVector<T> != 0 || !starts_on_vector(args.features) ||
-      !starts_on_vector(args.weight)) {
-    return cudaErrorInvalidValue;
-  }
+  const bool channels_fit = (args.shape.c_in | args.shortcut.channels) % kChunk == 0;
+  if (!holds_warpgroups() || !channels_fit) return cudaErrorInvalidValue;
   int architecture = 0;
   ELITE_CUDA_TRY(current_architecture(&architecture));
   if (architecture != 90) return cudaErrorInvalidValue;
@@ -147,28 +144,28 @@ cudaError_t launch(Arguments<T> args, cudaStream_t stream) {
   constexpr size_t kBytes = kDynamicSharedBytes<typename C::Shared>;
   ELITE_CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       static_cast<int>(kBytes)));
-  args.column_tiles = (args.shape.c_out + kColumns - 1) / kColumns;
+  const auto column_tiles = static_cast<unsigned>((args.shape.c_out + kColumns - 1) / kColumns);
   const int64_t row_tiles = (args.shape.num_out + C::kRows - 1) / C::kRows;
   const cudaLaunchConfig_t config =
-      launch_config(row_tiles * args.column_tiles, C::kThreads, stream, kBytes);
-  return cudaLaunchKernelEx(&config, kernel, args);
+      launch_config(row_tiles * column_tiles, C::kThreads, stream, kBytes);
+  return cudaLaunchKernelEx(&config, kernel, args, column_tiles);
 }
 
 }  // namespace
 
 template <typename T>
-cudaError_t forward_warpgroup_64(const Arguments<T>& args, cudaStream_t stream) {
+cudaError_t forward_warpgroup_64(const SparseConvArguments<T>& args, cudaStream_t stream) {
   return launch<T, 1>(args, stream);
 }
 
 template <typename T>
-cudaError_t forward_warpgroup_128(const Arguments<T>& args, cudaStream_t stream) {
+cudaError_t forward_warpgroup_128(const SparseConvArguments<T>& args, cudaStream_t stream) {
   return launch<T, 2>(args, stream);
 }
 
-#define INSTANTIATE(T)                                                             \
-  template cudaError_t forward_warpgroup_64<T>(const Arguments<T>&, cudaStream_t); \
-  template cudaError_t forward_warpgroup_128<T>(const Arguments<T>&, cudaStream_t)
+#define INSTANTIATE(T)                                                                       \
+  template cudaError_t forward_warpgroup_64<T>(const SparseConvArguments<T>&, cudaStream_t); \
+  template cudaError_t forward_warpgroup_128<T>(const SparseConvArguments<T>&, cudaStream_t)
 INSTANTIATE(__half);
 INSTANTIATE(__nv_bfloat16);
 #undef INSTANTIATE

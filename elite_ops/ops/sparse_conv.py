@@ -72,12 +72,13 @@ def sparse_conv_fused(
     """`leaky_relu(sparse_conv(features, weight, kernel_map, bias) + residual)` in one pass.
 
     For inference, with batch normalization folded into `weight` and `bias`. A residual that is a
-    linear map itself goes in as a `shortcut`; on the CPU it is then never written.
+    linear map itself goes in as a `shortcut`, and is then never written.
 
     Args:
         features: one row per input voxel.
         weight: one matrix per kernel offset, in the order of `kernel_map`.
-        kernel_map: which input row meets which output row, from `build_kernel_map`.
+        kernel_map: which input row meets which output row, from `build_kernel_map`. With
+            `kernel_map.num_rows`, output rows from there on are left undefined.
         bias: added to every output row.
         residual: added to the sum before the activation.
         shortcut: features and a weight whose product is added likewise.
@@ -113,6 +114,7 @@ def sparse_conv_fused(
         *_groups(kernel_map),
         shortcut=shortcut_features,
         shortcut_weight=shortcut_weight,
+        num_rows=kernel_map.num_rows,
     )
     return out
 
@@ -153,6 +155,7 @@ def _fake_fused(
     variant: int = 0,
     shortcut: Tensor | None = None,
     shortcut_weight: Tensor | None = None,
+    num_rows: Tensor | None = None,
 ) -> Tensor:
     return features.new_empty(neighbors.shape[1], weight.shape[2])
 

@@ -9,59 +9,14 @@
 #include "cuda/sparse_conv.h"
 #include "harness.h"
 #include "large_array.h"
+#include "sparse_conv_cases.h"
 
 using namespace elite_ops;
+using namespace sparse_conv_cases;
 
 namespace {
 
 constexpr auto kAutomatic = cuda::SparseConvVariant::kAutomatic;
-
-struct Table {
-  SparseConvShape shape;
-  std::vector<int32_t> neighbors;
-};
-
-// Rows that meet with probability `density`; a stretch of output rows, and the offsets below
-// `first_offset`, meet nothing at all.
-Table random_table(harness::Random& random, SparseConvShape shape, float density,
-                   int64_t first_offset = 0) {
-  Table table{shape, {}};
-  for (int64_t k = 0; k < shape.num_offsets; ++k) {
-    for (int64_t i = 0; i < shape.num_out; ++i) {
-      const bool meets =
-          shape.num_in > 0 && i % 80 < 60 && k >= first_offset && random.uniform(0, 1) < density;
-      table.neighbors.push_back(meets ? static_cast<int32_t>(random.integer(shape.num_in)) : -1);
-    }
-  }
-  return table;
-}
-
-template <typename T>
-std::vector<float> widen(const std::vector<T>& values) {
-  return {values.begin(), values.end()};
-}
-
-// Starts on 16 bytes as device memory does; `offset` elements further for the test of what does
-// not.
-template <typename T>
-struct DeviceArray {
-  std::vector<T> storage;
-  T* data;
-  explicit DeviceArray(const std::vector<T>& values, int64_t offset = 0)
-      : storage(values.size() + 64 / sizeof(T)) {
-    const auto address = reinterpret_cast<uintptr_t>(storage.data());
-    data = storage.data() + (16 - address % 16) % 16 / sizeof(T) + offset;
-    std::copy(values.begin(), values.end(), data);
-  }
-};
-
-// What a rounding to T may change, relative to values near 1.
-template <typename T>
-double tolerance(bool tf32) {
-  if (std::is_same_v<T, double>) return 1e-5;  // the truth is a float
-  if (std::is_same_v<T, float>) return tf32 ? 1e-2 : 1e-5;
-  return std::is_same_v<T, __half> ? 2e-3 : 1e-2;
-}
 
 template <typename T>
 void check_forward(SparseConvShape shape, float density, bool fused, bool tf32 = false,
@@ -77,23 +32,22 @@ void check_forward(SparseConvShape shape, float density, bool fused, bool tf32 =
   const auto residual = random.uniform_vector<T>(shape.num_out * shape.c_out);
 
   std::vector<T> out(shape.num_out * shape.c_out);
-  SparseConvEpilogue<T, cuda::accumulate_t<T>> epilogue;
-  if (fused) epilogue = {bias.data(), residual.data(), cuda::accumulate_t<T>(0.25)};
   int32_t error_flag = 0;
-  CHECK(cuda::sparse_conv(shape, features.data, weight.data, table.neighbors.data(), nullptr,
-                          epilogue, tf32, variant, out.data(), &error_flag,
-                          nullptr) == cudaSuccess);
+  auto args =
+      arguments(shape, features.data, weight.data, table.neighbors.data(), out.data(), &error_flag);
+  if (fused) args.epilogue = {bias.data(), {{residual.data()}}, 0.25};
+  CHECK(cuda::sparse_conv(args, tf32, variant, nullptr) == cudaSuccess);
   CHECK(error_flag == 0);
 
   const std::vector<T> plain_features(features.data, features.data + shape.num_in * shape.c_in);
   const std::vector<T> plain_weight(weight.data,
                                     weight.data + shape.num_offsets * shape.c_in * shape.c_out);
   const auto wide_bias = widen(bias), wide_residual = widen(residual);
-  SparseConvEpilogue<float> wide_epilogue;
+  cpu::SparseConvEpilogue<float> wide_epilogue;
   if (fused) wide_epilogue = {wide_bias.data(), wide_residual.data(), 0.25f};
   std::vector<float> want(out.size());
   CHECK(cpu::sparse_conv(shape, widen(plain_features).data(), widen(plain_weight).data(),
-                         table.neighbors.data(), {}, wide_epilogue, want.data()));
+                         table.neighbors.data(), {}, wide_epilogue, nullptr, want.data()));
   CHECK_CLOSE(widen(out), want, tolerance<T>(tf32));
 }
 
@@ -169,9 +123,9 @@ CASE(rows_outside_are_left_out_and_reported) {
       const std::vector<int32_t> neighbors = {outside, 1, -1};
       std::vector<float> out(48), grad_weight(256);
       int32_t error_flag = 0;
-      CHECK(cuda::sparse_conv<float>(shape, features.data, weight.data, neighbors.data(), nullptr,
-                                     {}, tf32, kAutomatic, out.data(), &error_flag,
-                                     nullptr) == cudaSuccess);
+      const auto args = arguments<float>(shape, features.data, weight.data, neighbors.data(),
+                                         out.data(), &error_flag);
+      CHECK(cuda::sparse_conv(args, tf32, kAutomatic, nullptr) == cudaSuccess);
       CHECK(error_flag == kIndexOutOfRange);
       CHECK(out[0] == 0 && out[16] == 16 && out[32] == 0);
 
@@ -278,9 +232,10 @@ std::vector<float> convolve(const SparseConvShape& shape, cuda::SparseConvVarian
   }
   std::vector<T> out(shape.num_out * shape.c_out);
   int32_t error_flag = 0;
-  CHECK(cuda::sparse_conv<T>(shape, features.data, weight.data, neighbors.data(),
-                             shuffled ? order.data() : nullptr, {}, tf32, variant, out.data(),
-                             &error_flag, nullptr) == expected);
+  auto args =
+      arguments<T>(shape, features.data, weight.data, neighbors.data(), out.data(), &error_flag);
+  if (shuffled) args.order = order.data();
+  CHECK(cuda::sparse_conv(args, tf32, variant, nullptr) == expected);
   CHECK(error_flag == 0);
   return widen(out);
 }
@@ -329,9 +284,10 @@ CASE(an_order_that_names_no_row_is_left_out_and_reported) {
   const std::vector<int32_t> neighbors = {0, 1}, order = {2, 0};
   std::vector<__half> out(32, __half(-7.f));
   int32_t error_flag = 0;
-  CHECK(cuda::sparse_conv<__half>({2, 2, 1, 16, 16}, features.data, weight.data, neighbors.data(),
-                                  order.data(), {}, false, kAutomatic, out.data(), &error_flag,
-                                  nullptr) == cudaSuccess);
+  auto args = arguments<__half>({2, 2, 1, 16, 16}, features.data, weight.data, neighbors.data(),
+                                out.data(), &error_flag);
+  args.order = order.data();
+  CHECK(cuda::sparse_conv(args, false, kAutomatic, nullptr) == cudaSuccess);
   CHECK(error_flag == kIndexOutOfRange);
   CHECK(static_cast<float>(out[0]) == 16.f && static_cast<float>(out[16]) == -7.f);
 }
@@ -390,7 +346,7 @@ CASE(element_offsets_need_more_than_32_bits) {
   const std::vector<float> want(16, 32.f), want_gradient(256, 64.f);
 
   std::vector<float> out(16), grad_weight(256);
-  CHECK(cpu::sparse_conv<float>(shape, features, weight.data, &last, {}, {}, out.data()));
+  CHECK(cpu::sparse_conv<float>(shape, features, weight.data, &last, {}, {}, nullptr, out.data()));
   CHECK_EQUAL(out, want);
   CHECK(cpu::sparse_conv_backward_weight<float>(shape, features, want.data(), &last,
                                                 grad_weight.data()));
@@ -399,8 +355,9 @@ CASE(element_offsets_need_more_than_32_bits) {
     int32_t error_flag = 0;
     const DeviceArray<float> grad_out(want);
     std::vector<float> workspace(256);
-    CHECK(cuda::sparse_conv<float>(shape, features, weight.data, &last, nullptr, {}, tf32,
-                                   kAutomatic, out.data(), &error_flag, nullptr) == cudaSuccess);
+    const auto args =
+        arguments<float>(shape, features, weight.data, &last, out.data(), &error_flag);
+    CHECK(cuda::sparse_conv(args, tf32, kAutomatic, nullptr) == cudaSuccess);
     CHECK_EQUAL(out, want);
     CHECK(cuda::sparse_conv_backward_weight<float>(shape, features, grad_out.data, &last,
                                                    workspace.data(), tf32, grad_weight.data(),
@@ -421,8 +378,9 @@ CASE(element_offsets_need_more_than_32_bits_in_other_variants) {
   for (const auto variant : {kResident, kWarpgroup64}) {
     std::vector<__half> out(16);
     int32_t error_flag = 0;
-    CHECK(cuda::sparse_conv<__half>(shape, features.data(), weight.data, &last, nullptr, {}, false,
-                                    variant, out.data(), &error_flag, nullptr) == cudaSuccess);
+    const auto args =
+        arguments<__half>(shape, features.data(), weight.data, &last, out.data(), &error_flag);
+    CHECK(cuda::sparse_conv(args, false, variant, nullptr) == cudaSuccess);
     CHECK_EQUAL(widen(out), std::vector<float>(16, 128.f));
     CHECK(error_flag == 0);
   }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -12,7 +14,7 @@ from torch import Tensor
 from torch.library import opcheck
 from torch.testing import assert_close
 
-from elite_ops import build_info, sparse_conv, sparse_conv_fused
+from elite_ops import build_info, check_device_errors, sparse_conv, sparse_conv_fused
 from elite_ops.kernel_map import KernelMap
 from elite_ops.reference import sparse_conv as reference
 
@@ -238,6 +240,58 @@ def test_fused_shortcut(device: torch.device, size: int, has_residual: bool) -> 
     assert_close(got, want)
 
 
+FUSED_TOLERANCE = {torch.float32: 2e-5, torch.float16: 3e-3, torch.bfloat16: 2e-2}
+
+
+@pytest.mark.parametrize("channels", [(16, 16, 48), (64, 64, 64), (64, 24, 16), (20, 32, 64)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+def test_fused_shortcut_rounds_once(
+    device: torch.device, dtype: torch.dtype, channels: tuple[int, int, int]
+) -> None:
+    """Against float64: no intermediate result is rounded to `dtype`."""
+    c_in, c_out, c_shortcut = channels
+    kernel_map = move(submanifold_map(random_indices(700)), device)
+    inputs = [t.detach() for t in random_inputs(kernel_map, c_in, c_out, dtype)]
+    shapes = [(700, c_out), (700, c_shortcut), (c_shortcut, c_out)]
+    added = [torch.randn(s, generator=generator(i)).to(device, dtype) for i, s in enumerate(shapes)]
+    added[2] /= c_shortcut**0.5
+
+    def run(function: Callable[..., Tensor], tensors: list[Tensor]) -> Tensor:
+        features, weight, bias, residual, *shortcut = tensors
+        terms = {"residual": residual, "shortcut": tuple(shortcut), "negative_slope": 0.1}
+        return function(features, weight, kernel_map, bias, **terms)
+
+    got = run(sparse_conv_fused, [*inputs, *added])
+    want = run(reference.sparse_conv_fused, [t.double() for t in (*inputs, *added)])
+    tolerance = FUSED_TOLERANCE[dtype]
+    assert_close(got.double(), want, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 333])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
+def test_counted_rows_have_the_bits_of_an_exact_buffer(
+    device: torch.device, dtype: torch.dtype, count: int
+) -> None:
+    """Whatever stands in the rows past the count, wrong row numbers included."""
+    kernel_map = submanifold_map(random_indices(count))
+    table = torch.full((27, 333), 1000, dtype=torch.int32)
+    table[:, :count] = kernel_map.neighbors
+    num_rows = torch.tensor(count, device=device)
+    counted = replace(move(KernelMap(table, table, True, (3, 3, 3)), device), num_rows=num_rows)
+    features, weight, bias = (t.detach() for t in random_inputs(counted, 64, 64, dtype))
+    features[count:] = torch.nan
+    shortcut_weight = torch.randn(64, 64, generator=generator(3)).to(device, dtype)
+
+    def run(features: Tensor, kernel_map: KernelMap) -> Tensor:
+        terms = {"shortcut": (features, shortcut_weight), "negative_slope": 0.1}
+        return sparse_conv_fused(features, weight, kernel_map, bias, residual=features, **terms)
+
+    got, want = run(features, counted), run(features[:count], move(kernel_map, device))
+    assert got.shape == (333, 64)
+    assert torch.equal(got[:count], want)
+    check_device_errors(device)
+
+
 def test_fused_refuses_gradients() -> None:
     kernel_map = submanifold_map(random_indices(5))
     features, weight, bias = random_inputs(kernel_map, 2, 3)
@@ -270,6 +324,7 @@ def test_opcheck(device: torch.device) -> None:
     opcheck(OPS.sparse_conv_fused.default, (*plain, grad_out, 0.1))
     shortcut = {"shortcut": torch.randn(33, 4), "shortcut_weight": torch.randn(4, 5)}
     shortcut = {name: tensor.to(device) for name, tensor in shortcut.items()}
+    shortcut["num_rows"] = torch.tensor(33, device=device)  # all rows, as others are undefined
     opcheck(OPS.sparse_conv_fused.default, (*plain, None, 0.1), shortcut)
     groups = OPS.group_rows(kernel_map.neighbors, kernel_map.kernel_size)
     opcheck(OPS.sparse_conv.default, (features, weight, bias, *tables, *groups))
@@ -389,6 +444,12 @@ def test_rejects_in_the_other_ops() -> None:
         fused(shortcut=torch.zeros(4, 7), shortcut_weight=torch.zeros(6, 5))
     with pytest.raises(ValueError, match="sparse_conv_fused: `shortcut` and its weight must be"):
         fused(shortcut=torch.zeros(4, 7))
+    with pytest.raises(ValueError, match="sparse_conv_fused: `num_rows` must have one element"):
+        fused(num_rows=torch.zeros(2, dtype=torch.int64))
+    with pytest.raises(TypeError, match="sparse_conv_fused: `num_rows` must be Long, got Int"):
+        fused(num_rows=torch.tensor(4, dtype=torch.int32))
+    with pytest.raises(ValueError, match=r"sparse_conv_fused: `num_rows` must be .* got 5"):
+        fused(num_rows=torch.tensor(5))
 
 
 def test_rejects_groups_that_do_not_fit() -> None:
