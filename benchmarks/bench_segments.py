@@ -1,7 +1,7 @@
 import pytest
-from workloads import scan_voxels
+from workloads import POINT_CLOUD_RANGE, SCALES, SPATIAL_SHAPE, scan, scan_voxels
 
-from elite_ops import build_segments
+from elite_ops import build_all_segments, build_segments, voxelize
 from elite_ops.reference.segments import build_segments as reference
 
 IMPLEMENTATIONS = {"elite_ops": build_segments, "reference": reference}
@@ -21,3 +21,24 @@ def bench_build_segments(timed, device, implementation, voxel_size):
         points=len(inverse),
         voxels=num_voxels,
     )
+
+
+def one_by_one(inverse, num_segments):
+    return list(map(build_segments, inverse, num_segments))
+
+
+@pytest.mark.benchmark(group="segments of five scales and four halved grids")
+@pytest.mark.parametrize("form", [build_all_segments, one_by_one], ids=lambda f: f.__name__)
+def bench_build_all_segments(timed, device, form):
+    name, points = scan()
+    voxels = voxelize(
+        points.to(device),
+        point_cloud_range=POINT_CLOUD_RANGE,
+        spatial_shape=SPATIAL_SHAPE,
+        scales=SCALES,
+        halved=SCALES[:-1],
+    )
+    grids = [*voxels, *(v.halved for v in voxels[:-1])]
+    inverse, num_segments = [g.inverse for g in grids], [len(g.indices) for g in grids]
+    moved = 2 * sum(i.nbytes for i in inverse) + 4 * sum(num_segments)
+    timed(form, inverse, num_segments, bytes_moved=moved, workload=name, points=len(points))

@@ -39,12 +39,33 @@ def bench_forms(timed, device, form):
 @torch.no_grad()
 def bench_parts(timed, device, part):
     student, points, batch_index, info = workload(device)
-    fused, pyramid = student.fused(), student.pyramid(points, batch_index, 1)
+    fused = student.fused()
+    pyramid = fused.pyramid(points, batch_index, 1)
     parts = {
-        "pyramid": lambda: student.pyramid(points, batch_index, 1),
+        "pyramid": lambda: fused.pyramid(points, batch_index, 1),
         "network": lambda: fused.logits(points, pyramid),
     }
     timed(parts[part], **info)
+
+
+@pytest.mark.benchmark(group="student, points to labels at a fixed capacity")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("room", ["all voxels", "known voxels"])
+@torch.no_grad()
+def bench_captured(timed, device, dtype, room):
+    """With room for as many voxels as points, and for a quarter more than this scan has."""
+    student, points, batch_index, info = workload(device)
+    fused = student.fused()
+    levels = fused.pyramid(points, batch_index, 1).levels
+    voxels = [len(level.voxels.indices) for level in levels]
+    max_voxels = None if room == "all voxels" else [n * 5 // 4 for n in voxels]
+    captured = fused.capture(len(points), dtype=dtype, max_voxels=max_voxels)
+    exact = fused(points, batch_index)[0][:, 1:].argmax(dim=1) + 1
+    labels = captured(points)
+    captured.check()
+    valid = captured.valid
+    agreement = (labels[valid] == exact[valid]).double().mean().item()
+    timed(captured, points, **info, dtype=str(dtype), voxels=voxels, agreement=agreement)
 
 
 @pytest.mark.benchmark(group="student, forward and backward")

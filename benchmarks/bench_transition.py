@@ -2,7 +2,7 @@ import pytest
 import torch
 from workloads import scan_voxels
 
-from elite_ops import build_segments, build_transition, transition
+from elite_ops import PointTransition, build_segments, build_transition, transition
 from elite_ops.reference.transition import transition as reference
 
 CHANNELS = 64
@@ -27,13 +27,15 @@ def bench_build(timed, device, sizes):
 
 
 @pytest.mark.benchmark(group="transition: apply")
-@pytest.mark.parametrize("implementation", ["elite_ops", "reference"])
+@pytest.mark.parametrize("implementation", ["elite_ops", "by points", "reference"])
 @pytest.mark.parametrize("sizes", SIZES)
 def bench_apply(timed, device, implementation, sizes):
     workload, fine, coarse = scales(sizes, device)
     features = torch.randn(fine.num_segments, CHANNELS, device=device)
     if implementation == "elite_ops":
         call, arguments = transition, (features, build_transition(fine, coarse))
+    elif implementation == "by points":
+        call, arguments = transition, (features, PointTransition(fine, coarse))
     else:
         call, arguments = (
             reference,

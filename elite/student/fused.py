@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from elite.student.block import NEGATIVE_SLOPE, PointBranch, ResidualBlock, SPVBlock
 from elite.student.features import PointFeatures
-from elite.student.pyramid import Level, Pyramid, Step
+from elite.student.pyramid import Level, Pyramid, Step, build_pyramid
 from elite_ops import (
     KernelMap,
     encode_voxels,
@@ -29,6 +29,7 @@ from elite_ops import (
 )
 
 if TYPE_CHECKING:
+    from elite.student.captured import CapturedStudent
     from elite.student.network import Student
 
 __all__ = ["FusedStudent"]
@@ -85,6 +86,7 @@ class FusedLinear(nn.Module):
         *,
         rows: Tensor | None = None,
         residuals: Sequence[tuple[Tensor, Tensor | None]] = (),
+        num_rows: Tensor | None = None,
     ) -> Tensor:
         return linear_fused(
             x,
@@ -93,6 +95,7 @@ class FusedLinear(nn.Module):
             rows=rows,
             residuals=residuals,
             negative_slope=self.negative_slope,
+            num_rows=num_rows,
         )
 
 
@@ -118,7 +121,7 @@ class FusedPointFeatures(nn.Module):
             voxel_size=self.voxel_size,
             origin=self.origin,
         )
-        features: Tensor = self.voxel_layer(means)
+        features: Tensor = self.voxel_layer(means, num_rows=level.points.num_rows)
         return features
 
 
@@ -159,25 +162,31 @@ class FusedPointBranch(nn.Module):
         super().__init__()
         first, _, norm1, second, _, norm2, third, _ = cast("Sequence[Any]", branch.context)
         self.identity = FusedLinear.of(branch.identity, NEGATIVE_SLOPE)
-        self.context = nn.Sequential(
-            FusedLinear.of(first, NEGATIVE_SLOPE),
-            FusedLinear.after(norm1, second, NEGATIVE_SLOPE),
-            FusedLinear.after(norm2, third, NEGATIVE_SLOPE),
-        )
         mix = cast(nn.Linear, branch.output[0])
         of_identity, of_context = torch.split(mix.weight, branch.identity.out_features, dim=1)
         self.mix_identity = FusedLinear(of_identity, mix.bias, NEGATIVE_SLOPE)
-        self.mix_context = FusedLinear(of_context, None)
+        self.context = nn.ModuleList(
+            [
+                FusedLinear.of(first, NEGATIVE_SLOPE),
+                FusedLinear.after(norm1, second, NEGATIVE_SLOPE),
+                FusedLinear.after(norm2, third, NEGATIVE_SLOPE),
+                FusedLinear(of_context, None),
+            ]
+        )
 
-    def forward(self, features: Tensor, step: Step) -> Tensor:
-        context = self.mix_context(self.context(segment_mean(features, step.halved)))
-        identity = self.identity(features)
-        mixed: Tensor = self.mix_identity(identity, residuals=[(context, step.halved.inverse)])
+    def forward(self, features: Tensor, level: Level, step: Step) -> Tensor:
+        context = segment_mean(features, step.halved)
+        for layer in self.context:
+            context = layer(context, num_rows=step.halved.num_rows)
+        num_rows = level.points.num_rows
+        identity = self.identity(features, num_rows=num_rows)
+        residuals = [(context, step.halved.inverse)]
+        mixed: Tensor = self.mix_identity(identity, residuals=residuals, num_rows=num_rows)
         return mixed
 
 
 class FusedBlock(nn.Module):
-    """One SPV block; its output MLP's last layer runs on the coarser voxels."""
+    """One SPV block without the last layer of its output MLP."""
 
     def __init__(self, block: SPVBlock) -> None:
         super().__init__()
@@ -185,15 +194,13 @@ class FusedBlock(nn.Module):
             FusedResidualBlock(cast(ResidualBlock, b)) for b in block.voxel_branch
         )
         self.point_branch = FusedPointBranch(block.point_branch)
-        self.output = FusedLinear.of(cast(nn.Linear, block.point_branch.output[2]))
 
-    def forward(self, x: Tensor, kernel_map: KernelMap, step: Step) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, level: Level, step: Step) -> tuple[Tensor, Tensor]:
+        """The voxel branch's result on the voxels of the level, the other's on the coarser ones."""
         stage = x
         for block in self.residual_blocks:
-            stage = block(stage, kernel_map)
-        mixed = self.point_branch(x + stage, step)
-        output: Tensor = self.output(transition(mixed, step.transition))
-        return output, output + transition(stage, step.transition)
+            stage = block(stage, level.voxels.kernel_map)
+        return stage, transition(self.point_branch(x + stage, level, step), step.transition)
 
 
 class FusedStudent(nn.Module):
@@ -206,49 +213,107 @@ class FusedStudent(nn.Module):
         self.config = student.config
         self.point_features = FusedPointFeatures(student.point_features)
         self.blocks = nn.ModuleList(FusedBlock(cast(SPVBlock, b)) for b in student.blocks)
-        first_part, *parts = student.head.hidden_parts()
-        self.hidden = FusedLinear(*first_part, negative_slope=0.0)
-        self.parts = nn.ModuleList(FusedLinear(*part) for part in parts)
+        # The last layer of each block's output MLP: into the next block, and folded into the head.
+        outputs = [
+            cast(nn.Linear, cast(SPVBlock, b).point_branch.output[2]) for b in student.blocks
+        ]
+        self.outputs = nn.ModuleList(FusedLinear.of(output) for output in outputs[:-1])
+        hidden = student.head.hidden
+        parts = zip(student.head.hidden_parts(), outputs, strict=True)
+        folded = [weight @ output.weight for (weight, _), output in parts]
+        bias = hidden.bias + hidden.weight @ torch.cat([output.bias for output in outputs])
+        self.hidden = FusedLinear(folded[0], bias, negative_slope=0.0)
+        self.parts = nn.ModuleList(FusedLinear(weight, None) for weight in folded[1:])
         self.classes = FusedLinear.of(student.head.logits)
-        self.pyramid = student.pyramid
         self.eval()
 
     @torch.no_grad()
     def forward(
         self,
         points: Tensor,  # [N, 4] float32: x, y, z (metres), remission
-        batch_index: Tensor,  # [N] int64
+        batch_index: Tensor | None,  # [N] int64
         batch_size: int = 1,
+        capacity: Sequence[int] | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Logits [N, num_classes] (0 outside the range) and which points are inside, [N] bool."""
-        pyramid = self.pyramid(points, batch_index, batch_size)
+        """Logits [N, num_classes] (0 outside the range) and which points are inside, [N] bool.
+
+        Args:
+            capacity: as `pyramid` takes it.
+        """
+        pyramid = self.pyramid(points, batch_index, batch_size, capacity)
         valid = pyramid.levels[0].voxels.inverse >= 0
         return self.logits(points, pyramid) * valid[:, None], valid
 
+    def capture(
+        self,
+        max_points: int,
+        batch_size: int = 1,
+        dtype: torch.dtype = torch.float16,
+        *,
+        max_voxels: int | Sequence[int] | None = None,
+    ) -> CapturedStudent:
+        """This student for up to `max_points` points at a time, on CUDA as one CUDA graph.
+
+        Args:
+            batch_size: the number of scans that come at once.
+            dtype: what the network computes in; sums are formed in float32 in any case. The points
+                are float32.
+            max_voxels: at each scale, one number or one per scale, to save memory; None: as many
+                as the points can have.
+
+        Raises:
+            ValueError: if a number makes no sense.
+        """
+        from elite.student.captured import CapturedStudent
+
+        network = copy.deepcopy(self).to(dtype)
+        return CapturedStudent(network, max_points, batch_size, max_voxels)
+
+    def pyramid(
+        self,
+        points: Tensor,  # [N, 4] float32
+        batch_index: Tensor | None,  # [N] int64
+        batch_size: int,
+        capacity: Sequence[int] | None = None,
+    ) -> Pyramid:
+        """The batch's voxels at every scale, and what leads from one to the next.
+
+        Args:
+            capacity: rows of each scale's buffers, so that nothing waits for the device to count
+                the voxels; None: as many as voxels.
+        """
+        return build_pyramid(
+            points, batch_index, batch_size, self.config, capacity=capacity, differentiable=False
+        )
+
     def logits(self, points: Tensor, pyramid: Pyramid) -> Tensor:
         """The network alone, on a pyramid that is already built."""
-        features = self.point_features(points, pyramid.levels[0])
-        outputs = []
-        for block, level, step in zip(self.blocks, pyramid.levels, pyramid.steps, strict=False):
-            output, features = block(features, level.voxels.kernel_map, step)
-            outputs.append(output)
-        return self._logits_at_points(outputs, pyramid)
+        x = self.point_features(points, pyramid.levels[0])
+        mixed: list[Tensor] = []
+        for i, (block, step) in enumerate(zip(self.blocks, pyramid.steps, strict=True)):
+            fine, coarse = pyramid.levels[i : i + 2]
+            stage, at_coarse = block(x, fine, step)
+            mixed.append(at_coarse)
+            if i < len(self.outputs):
+                residuals = [(transition(stage, step.transition), None)]
+                num_rows = coarse.points.num_rows
+                x = self.outputs[i](at_coarse, residuals=residuals, num_rows=num_rows)
+        return self._logits_at_points(mixed, pyramid)
 
-    def _logits_at_points(self, outputs: list[Tensor], pyramid: Pyramid) -> Tensor:
-        """The head, once for all the points that lie in the same voxels at every scale it reads."""
+    def _logits_at_points(self, mixed: list[Tensor], pyramid: Pyramid) -> Tensor:
+        """The head, on the CPU once for all the points that lie in the same voxels everywhere."""
         levels = pyramid.levels[1:]
-        inverses = [level.points.inverse.clamp(min=0) for level in levels]
-        num_points = inverses[0].shape[0]
-        if outputs[0].shape[0] == 0:  # no point has a voxel
-            return outputs[0].new_zeros(num_points, self.config.num_classes)
-        sizes = [len(output) for output in outputs]
+        inverses = [level.points.inverse for level in levels]
+        sizes = [level.points.num_segments for level in levels]
         cell = None
-        # On CUDA, counting the cells would wait for the device.
-        if outputs[0].is_cpu and math.prod(sizes) < 2**63:
-            inverses, cell = _distinct(inverses, sizes)
-        parts = [part(output) for part, output in zip(self.parts, outputs[1:], strict=True)]
+        # Counting the different cells makes a CUDA device, and a fixed capacity, wait.
+        has_sizes = mixed[0].is_cpu and levels[0].points.num_rows is None
+        if has_sizes and min(sizes) > 0 and math.prod(sizes) < 2**63:
+            inverses, cell = _distinct([i.clamp(min=0) for i in inverses], sizes)
+        parts = [
+            part(at_voxels, num_rows=level.points.num_rows)
+            for part, at_voxels, level in zip(self.parts, mixed[1:], levels[1:], strict=True)
+        ]
         residuals = list(zip(parts, inverses[1:], strict=True))
-        logits: Tensor = self.classes(
-            self.hidden(outputs[0], rows=inverses[0], residuals=residuals)
-        )
+        logits: Tensor = self.classes(self.hidden(mixed[0], rows=inverses[0], residuals=residuals))
         return logits if cell is None else logits.index_select(0, cell)

@@ -81,16 +81,7 @@ class Student(nn.Module):
 
     def pyramid(self, points: Tensor, batch_index: Tensor, batch_size: int) -> Pyramid:
         """The batch's voxels at every scale, and what leads from one to the next."""
-        c = self.config
-        return build_pyramid(
-            points,
-            batch_index,
-            batch_size,
-            point_cloud_range=c.point_cloud_range,
-            spatial_shape=c.spatial_shape,
-            scales=c.scales,
-            nested=c.nested,
-        )
+        return build_pyramid(points, batch_index, batch_size, self.config)
 
     def forward(
         self,

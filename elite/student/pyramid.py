@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -18,6 +19,9 @@ from elite_ops import (
     build_transition,
     voxelize,
 )
+
+if TYPE_CHECKING:
+    from elite.student.network import StudentConfig
 
 __all__ = ["Level", "Pyramid", "Step", "build_pyramid"]
 
@@ -53,11 +57,8 @@ def build_pyramid(
     points: Tensor,  # [N, 3 + F] float32
     batch_index: Tensor | None,  # [N] int64
     batch_size: int,
+    config: StudentConfig,
     *,
-    point_cloud_range: tuple[float, ...],  # x_min y_min z_min x_max y_max z_max, metres
-    spatial_shape: tuple[int, int, int],
-    scales: tuple[int, ...],
-    nested: bool,
     capacity: Sequence[int] | None = None,
     differentiable: bool = True,
 ) -> Pyramid:
@@ -72,14 +73,14 @@ def build_pyramid(
     voxels = voxelize(
         points,
         batch_index,
-        point_cloud_range=point_cloud_range,
-        spatial_shape=spatial_shape,
-        scales=scales,
+        point_cloud_range=config.point_cloud_range,
+        spatial_shape=config.spatial_shape,
+        scales=config.scales,
         batch_size=batch_size,
-        nested=nested,
+        nested=config.nested,
         kernel_size=3,
         capacity=capacity,
-        halved=scales[:-1],
+        halved=config.scales[:-1],
     )
     grids = [*voxels, *(v.halved for v in voxels if v.halved is not None)]
     segments = build_all_segments(
