@@ -30,7 +30,8 @@ def group_rows(kernel_map: KernelMap) -> KernelMap:
         The same map with `groups`.
 
     Raises:
-        ValueError: if the table's number of rows is not the number of the kernel's offsets.
+        ValueError: if the table's number of rows is not the number of the kernel's offsets, or if
+            not all of its columns are true (`KernelMap.num_rows`).
 
     Example:
         Voxels 0 and 2 have a neighbour above, 1 and 3 one below:
@@ -45,6 +46,8 @@ def group_rows(kernel_map: KernelMap) -> KernelMap:
     *Deterministic:* yes.
     *Source:* sorting rows by neighbour mask is spconv's (Yan et al., 2018); the short key is ours.
     """
+    if kernel_map.num_rows is not None:
+        raise ValueError("group_rows: `kernel_map` must have true rows alone, got a counted one")
     order, grouped = torch.ops.elite_ops.group_rows(kernel_map.neighbors, kernel_map.kernel_size)
     return replace(kernel_map, groups=RowGroups(order, grouped))
 

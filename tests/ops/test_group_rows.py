@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -136,3 +137,9 @@ REJECTED: list[tuple[Any, Any, type[Exception], str]] = [
 def test_rejects(neighbors: Tensor, kernel_size: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"group_rows: .*{message}"):
         torch.ops.elite_ops.group_rows(neighbors, kernel_size)
+
+
+def test_rejects_a_map_of_which_not_all_rows_are_true() -> None:
+    counted = replace(random_map(20), num_rows=torch.tensor(15))
+    with pytest.raises(ValueError, match="`kernel_map` must have true rows alone"):
+        group_rows(counted)

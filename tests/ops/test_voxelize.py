@@ -352,6 +352,25 @@ def test_compiles_without_a_graph_break(device: torch.device) -> None:
         assert_equal(got[1], want[1])
 
 
+def test_a_fixed_capacity_compiles_without_a_graph_break(device: torch.device) -> None:
+    def lowest(points: Tensor) -> Tensor:
+        (voxels,) = voxelize(
+            points,
+            point_cloud_range=RANGE,
+            spatial_shape=SHAPE,
+            kernel_size=3,
+            capacity=len(points),
+            halved=(1,),
+        )
+        is_true = torch.arange(len(voxels.indices), device=points.device) < voxels.num_voxels
+        return torch.where(is_true, voxels.indices[:, 3], 99).min()
+
+    compiled = torch.compile(lowest, fullgraph=True, backend="aot_eager", dynamic=True)
+    for num_points in (50, 700):
+        points = random_points(num_points).to(device)
+        assert torch.equal(compiled(points), lowest(points))
+
+
 REJECTED = [
     ({"points": torch.zeros(3)}, ValueError, "`points` must have 2 dimensions"),
     ({"points": torch.zeros(3, 2)}, ValueError, "`points` must have at least 3 columns"),
