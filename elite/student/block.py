@@ -29,10 +29,15 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: SparseTensor) -> SparseTensor:
         inner = self.conv1(x)
-        inner = inner.replace(F.leaky_relu(self.norm1(inner.features), NEGATIVE_SLOPE))
+        inner = inner.replace(_activated(self.norm1(inner.features)))
         residual = self.norm2(self.conv2(inner).features)
-        shortcut = self.shortcut_norm(self.shortcut(x.features))
-        return x.replace(F.leaky_relu(residual + shortcut, NEGATIVE_SLOPE))
+        residual += self.shortcut_norm(self.shortcut(x.features))
+        return x.replace(_activated(residual))
+
+
+def _activated(normalized: Tensor) -> Tensor:
+    """In place: nobody needs the output of a batch norm again, and it is as large as its input."""
+    return F.leaky_relu(normalized, NEGATIVE_SLOPE, inplace=True)
 
 
 class PointBranch(nn.Module):

@@ -35,7 +35,11 @@ class PointFeatures(nn.Module):
         points: Tensor,  # [N, 4] float32: x, y, z (metres), remission
         level: Level,
     ) -> Tensor:  # [V, C]
-        return segment_mean(self.mlp(self.describe(points, level)), level.points)
+        first, activation, last = self.mlp
+        hidden = activation(first(self.describe(points, level)))
+        # A linear map of the mean is the mean of the linear maps, on fewer rows.
+        features: Tensor = last(segment_mean(hidden, level.points))
+        return features
 
     def describe(self, points: Tensor, level: Level) -> Tensor:
         """The ten features: the point, and its offsets from its voxel's mean and lower corner.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from itertools import zip_longest
 
@@ -10,8 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from elite.student.cells import find_cells
 from elite.student.pyramid import Level
-from elite_ops import voxel_to_point
+from elite_ops import Segments, build_segments, voxel_to_point
 
 __all__ = ["Head"]
 
@@ -20,7 +21,8 @@ class Head(nn.Module):
     """Two linear layers on the concatenation of every block's output at each point.
 
     The first layer is split over the blocks and applied on voxels: a sum of gathered products is
-    the product of the concatenation, on fewer rows and without the [N, blocks * C] tensor.
+    the product of the concatenation, on fewer rows and without the [N, blocks * C] tensor. On the
+    CPU the rest runs once for all the points that lie in the same voxels.
     """
 
     def __init__(self, channels: int, num_blocks: int, hidden: int, num_classes: int) -> None:
@@ -35,8 +37,16 @@ class Head(nn.Module):
         levels: Sequence[Level],  # the level of each output
     ) -> Tensor:  # [N, num_classes]
         parts = [F.linear(x, *part) for x, part in zip(outputs, self.hidden_parts(), strict=True)]
-        gathered = map(voxel_to_point, parts, (level.points for level in levels))
-        logits: Tensor = self.logits(F.relu(reduce(torch.add, gathered)))
+        if parts[0].is_cuda:
+            return self._logits_of(parts, [level.points for level in levels])
+        cells = find_cells(levels)
+        voxels = map(build_segments, cells.voxels, map(len, parts))
+        return voxel_to_point(self._logits_of(parts, voxels), cells.points)
+
+    def _logits_of(self, parts: Iterable[Tensor], rows: Iterable[Segments]) -> Tensor:
+        """The logits of points, or of cells, that read the parts at these rows."""
+        hidden = reduce(torch.add, map(voxel_to_point, parts, rows))
+        logits: Tensor = self.logits(F.relu(hidden, inplace=True))
         return logits
 
     def hidden_parts(self) -> list[tuple[Tensor, Tensor | None]]:
