@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -35,9 +37,9 @@ class ResidualBlock(nn.Module):
         return x.replace(_activated(residual))
 
 
-def _activated(normalized: Tensor) -> Tensor:
-    """In place: nobody needs the output of a batch norm again, and it is as large as its input."""
-    return F.leaky_relu(normalized, NEGATIVE_SLOPE, inplace=True)
+def _activated(x: Tensor) -> Tensor:
+    """In place: no gradient needs the output of a batch norm or of a linear layer."""
+    return F.leaky_relu(x, NEGATIVE_SLOPE, inplace=True)
 
 
 class PointBranch(nn.Module):
@@ -67,10 +69,16 @@ class PointBranch(nn.Module):
         self,
         features: Tensor,  # [V, C]
         step: Step,
-    ) -> Tensor:  # [V, 2 C], the input of `output`
-        identity = F.leaky_relu(self.identity(features), NEGATIVE_SLOPE)
-        context = self.context(segment_mean(features, step.halved))
-        return torch.cat([identity, voxel_to_point(context, step.halved)], dim=1)
+    ) -> Tensor:  # [V_coarse, C]
+        """Linear maps run on whichever side of a gather or a mean has fewer rows."""
+        mix, _, last = cast("tuple[nn.Linear, nn.Module, nn.Linear]", self.output)
+        of_identity, of_context = torch.split(mix.weight, self.identity.out_features, dim=1)
+        identity = _activated(self.identity(features))
+        context = F.linear(self.context(segment_mean(features, step.halved)), of_context)
+        mixed = F.linear(identity, of_identity, mix.bias)
+        mixed += voxel_to_point(context, step.halved)
+        output: Tensor = last(transition(_activated(mixed), step.transition))
+        return output
 
 
 class SPVBlock(nn.Module):
@@ -87,6 +95,4 @@ class SPVBlock(nn.Module):
         step: Step,
     ) -> tuple[Tensor, Tensor]:  # stage features [V, C], point branch's output [V_coarse, C]
         stage: Tensor = self.voxel_branch(x).features
-        mixed = self.point_branch(x.features + stage, step)
-        # A pointwise MLP commutes with the gather to the points, so it runs on the voxels.
-        return stage, transition(self.point_branch.output(mixed), step.transition)
+        return stage, self.point_branch(x.features + stage, step)

@@ -45,7 +45,7 @@ class Head(nn.Module):
 
     def _logits_of(self, parts: Iterable[Tensor], rows: Iterable[Segments]) -> Tensor:
         """The logits of points, or of cells, that read the parts at these rows."""
-        hidden = reduce(torch.add, map(voxel_to_point, parts, rows))
+        hidden = reduce(Tensor.add_, map(voxel_to_point, parts, rows))
         logits: Tensor = self.logits(F.relu(hidden, inplace=True))
         return logits
 
