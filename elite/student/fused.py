@@ -9,7 +9,6 @@ concatenation is a sum of products.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from elite.student.block import NEGATIVE_SLOPE, PointBranch, ResidualBlock, SPVBlock
+from elite.student.cells import find_cells
 from elite.student.features import PointFeatures
 from elite.student.pyramid import Level, Pyramid, Step, build_pyramid
 from elite_ops import (
@@ -26,6 +26,7 @@ from elite_ops import (
     segment_mean,
     sparse_conv_fused,
     transition,
+    voxel_to_point,
 )
 
 if TYPE_CHECKING:
@@ -33,23 +34,6 @@ if TYPE_CHECKING:
     from elite.student.network import Student
 
 __all__ = ["FusedStudent"]
-
-
-def _distinct(columns: list[Tensor], sizes: list[int]) -> tuple[list[Tensor], Tensor]:
-    """The distinct rows of a table given by columns, and which of them each row is.
-
-    Column i holds numbers in [0, sizes[i]). A row is packed into one key: sorting numbers is
-    several times faster than sorting rows.
-    """
-    key = columns[0].long()
-    for column, size in zip(columns[1:], sizes[1:], strict=True):
-        key = key * size + column
-    key, cell = torch.unique(key, return_inverse=True)
-    distinct = []
-    for size in reversed(sizes[1:]):
-        distinct.append(key % size)
-        key = key // size
-    return [column.int() for column in (key, *reversed(distinct))], cell
 
 
 def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
@@ -301,19 +285,16 @@ class FusedStudent(nn.Module):
         return self._logits_at_points(mixed, pyramid)
 
     def _logits_at_points(self, mixed: list[Tensor], pyramid: Pyramid) -> Tensor:
-        """The head, on the CPU once for all the points that lie in the same voxels everywhere."""
+        """The head, once for all the points that lie in the same voxels where that can be known."""
         levels = pyramid.levels[1:]
-        inverses = [level.points.inverse for level in levels]
-        sizes = [level.points.num_segments for level in levels]
-        cell = None
-        # Counting the different cells makes a CUDA device, and a fixed capacity, wait.
-        has_sizes = mixed[0].is_cpu and levels[0].points.num_rows is None
-        if has_sizes and min(sizes) > 0 and math.prod(sizes) < 2**63:
-            inverses, cell = _distinct([i.clamp(min=0) for i in inverses], sizes)
+        # Counting the cells makes a CUDA device, and a fixed capacity, wait.
+        has_cells = mixed[0].is_cpu and levels[0].points.num_rows is None
+        cells = find_cells(levels) if has_cells else None
+        rows = cells.voxels if cells else [level.points.inverse for level in levels]
         parts = [
             part(at_voxels, num_rows=level.points.num_rows)
             for part, at_voxels, level in zip(self.parts, mixed[1:], levels[1:], strict=True)
         ]
-        residuals = list(zip(parts, inverses[1:], strict=True))
-        logits: Tensor = self.classes(self.hidden(mixed[0], rows=inverses[0], residuals=residuals))
-        return logits if cell is None else logits.index_select(0, cell)
+        residuals = list(zip(parts, rows[1:], strict=True))
+        logits: Tensor = self.classes(self.hidden(mixed[0], rows=rows[0], residuals=residuals))
+        return voxel_to_point(logits, cells.points) if cells else logits
