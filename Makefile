@@ -10,7 +10,7 @@ INSTALL = $(BIN)/python -m pip install --quiet --no-compile
 EXTRAS ?= test,segment
 
 GPU_CHECKS = gpu-test gpu-memcheck gpu-racecheck gpu-synccheck gpu-initcheck
-.PHONY: $(GPU_CHECKS) help setup build test lint format emulate emulated nvcc resources bench gpu-check gpu-bench performance demo clean
+.PHONY: $(GPU_CHECKS) help setup build test lint format emulate emulated nvcc resources bench cpu-bench gpu-check gpu-bench performance demo clean
 
 help:
 	@echo "setup   virtual environment with the dependencies, and the package built into it"
@@ -19,6 +19,7 @@ help:
 	@echo "emulate CUDA kernels on the host, under sanitizers"
 	@echo "nvcc    compile every CUDA source           performance  docs/performance.md from results"
 	@echo "resources  registers of every kernel, into docs/resources.md"
+	@echo "cpu-bench  the figures of a CPU in docs/performance.md"
 	@echo "gpu-check  tests and sanitizers on a GPU    gpu-bench  benchmarks on a GPU, with peers"
 
 # ---- environment -------------------------------------------------------------------------------
@@ -103,6 +104,14 @@ build/peers/.unpacked: $(wildcard $(PEERS)/*)
 gpu-bench: build/gpu/.built build/peers/.unpacked
 	$(WITH_PEERS) benchmarks/record.py --name $(GPU_RESULTS) -k cuda $(GPU_BENCH_OPTIONS)
 	$(GPU_PYTHON) benchmarks/report.py
+
+# Everything that docs/performance.md says of a CPU: on all cores, then on one, where spconv is right.
+OF_OPS_ALONE = lovasz or distillation or patch_to_point
+cpu-bench: setup
+	$(BIN)/python benchmarks/record.py --name cpu -k "cpu and not ($(OF_OPS_ALONE))"
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/record.py --name cpu-one-thread \
+	  -k "cpu and not (threads or $(OF_OPS_ALONE))"
+	$(BIN)/python benchmarks/report.py
 
 performance: setup
 	$(BIN)/python benchmarks/report.py

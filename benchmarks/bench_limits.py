@@ -1,8 +1,12 @@
-"""What the device can do at best: how fast it copies, and how fast it multiplies matrices.
+"""What the device can do at best: how fast it copies, multiplies matrices, and multiplies and adds.
 
-The fractions of the roofline in docs/performance.md refer to these.
+The fractions of the roofline in docs/performance.md refer to the first two; the last is the peak of
+a CPU's cores in float32, on numbers that never leave their registers.
 """
 
+import os
+
+import multiply_add
 import pytest
 import torch
 from precision import PRECISIONS
@@ -28,3 +32,16 @@ def bench_matrix_product(timed, device, precision):
     out = torch.empty_like(a)
     with rounding.set():
         timed(lambda: torch.mm(a, b, out=out), flop=2 * size**3)
+
+
+@pytest.mark.benchmark(group="limits: multiply-add")
+def bench_multiply_add(timed, device):
+    if device.type != "cpu":
+        pytest.skip("not needed: a GPU's limit is its matrix product")
+    try:
+        library = multiply_add.compiled()
+    except (OSError, RuntimeError) as error:
+        pytest.skip(f"missing: multiply_add.cpp: {error}")
+    threads = min(torch.get_num_threads(), os.cpu_count() or 1)
+    flop = multiply_add.flop(library, threads)
+    timed(lambda: multiply_add.run(library, threads), flop=flop)

@@ -1,16 +1,12 @@
-"""lovasz_softmax against the loop over classes, on the labels of one real scan."""
+"""lovasz_softmax against the loop over classes, on the labels of one scan."""
 
 from __future__ import annotations
-
-from functools import cache
 
 import pytest
 import torch
 from torch import Tensor
-from workloads import DATA
+from workloads import scan_labels
 
-from elite.data.dataset_spec import DatasetSpec
-from elite.data.semantic_kitti import SemanticKitti
 from elite_ops import lovasz_softmax
 from elite_ops.reference.lovasz_softmax import lovasz_softmax as reference
 
@@ -21,16 +17,8 @@ IMPLEMENTATIONS = {"elite_ops": lovasz_softmax, "reference": reference}
 MARGINS = {"untrained": 0.0, "trained": 8.0}
 
 
-@cache
-def labels() -> Tensor:
-    spec = DatasetSpec.load("semantic_kitti")
-    found = SemanticKitti([DATA / "semantickitti"], "00", spec)[0].labels
-    assert found is not None
-    return torch.from_numpy(found)
-
-
 def inputs(margin: float, device: torch.device) -> tuple[Tensor, Tensor]:
-    truth = labels()
+    truth = scan_labels(0)
     noise = torch.randn(len(truth), NUM_CLASSES, generator=torch.Generator().manual_seed(0))
     logits = 2 * noise + margin * torch.nn.functional.one_hot(truth, NUM_CLASSES)
     return logits.to(device).requires_grad_(), truth.to(device)

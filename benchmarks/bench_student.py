@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from literal_student import literal_student
+from literal_student import LiteralStudent, OwnParts
 from torch.testing import assert_close
 from workloads import scan
 
@@ -23,9 +23,9 @@ def workload(device):
 @torch.no_grad()
 def bench_forms(timed, device, form):
     student, points, batch_index, info = workload(device)
-    fused = student.fused()
+    fused, literal = student.fused(), LiteralStudent(student, OwnParts())
     forms = {
-        "literal": lambda: literal_student(student, points, batch_index),
+        "literal": lambda: literal(points, batch_index, 1)[0],
         "network": lambda: student(points, batch_index, 1).logits,
         "fused": lambda: fused(points, batch_index)[0],
     }

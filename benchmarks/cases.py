@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 import torch
 
-__all__ = ["convolutions", "on_devices"]
+__all__ = ["convolutions", "on_devices", "student_precisions"]
 
 CHANNELS = (16, 32, 64, 128, 256)
 
 
 def convolutions() -> pytest.MarkDecorator:
     """Parametrizes over device, channels, batch and precision."""
-    small = [("cpu", c, batch, "fp32") for c, batch in ((16, 1), (64, 1), (128, 1), (64, 4))]
+    small = [("cpu", channels, 1, "fp32") for channels in CHANNELS] + [("cpu", 64, 4, "fp32")]
     grid = [
         ("cuda", channels, batch, precision)
         for precision in ("fp16", "bf16", "tf32", "fp32")
@@ -35,6 +35,12 @@ def on_devices(names: tuple[str, ...], values: Iterable[tuple[Any, ...]]) -> pyt
         return "-".join([device, *initials])
 
     return _over(("device", *names), rows, label)
+
+
+def student_precisions(*on_gpu: str) -> pytest.MarkDecorator:
+    """Parametrizes over device and precision: float32 on the CPU, the given ones on a GPU."""
+    rows = [("cpu", "fp32"), *(("cuda", precision) for precision in on_gpu)]
+    return _over(("device", "precision"), rows, lambda d, p: f"{d}-{p}")
 
 
 def _over(names: tuple[str, ...], rows: list[tuple[Any, ...]], label: Any) -> pytest.MarkDecorator:

@@ -25,7 +25,9 @@ import torch
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
-DEFAULT = [f"bench_{name}.py" for name in ("limits", "sparse_conv", "kernel_map", "voxelize")]
+OPS = ("limits", "sparse_conv", "kernel_map", "voxelize", "distillation_loss", "patch_to_point")
+SYSTEM = ("lovasz_softmax", "end_to_end", "student_step", "threads")
+DEFAULT = [f"bench_{name}.py" for name in (*OPS, *SYSTEM)]
 STATISTICS = ("median", "min", "iqr", "rounds")
 GENERAL = ("threads", "torch", "compiler", "device")  # said once, in the heading
 

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from report_plot import plot
-from report_tables import section, targets
+from report_tables import section
+from report_targets import targets
 from results_file import Results, read_results
 
 __all__ = ["insert", "results_text"]

@@ -7,7 +7,7 @@ from typing import Any
 
 from results_file import HOUSE, Result, Results
 
-__all__ = ["section", "table", "targets"]
+__all__ = ["CONVOLUTIONS", "duration", "rivals", "section", "table"]
 
 CONVOLUTIONS = (
     "convolution forward, map given",
@@ -21,6 +21,16 @@ GROUPS = (
     "voxelization",
     "voxels and kernel maps of five scales",
     "sparse_conv variants",
+    "distillation_loss forward and backward",
+    "patch_to_point forward and backward",
+    "lovasz_softmax forward and backward",
+    "one thread and two",
+)
+SYSTEM = (
+    "a scan, from its file to labels",
+    "a scan, from points on the device to labels",
+    "a scan, the network alone",
+    "a training step of the student",
 )
 BASELINES = {"voxelization": ("unique_keys", "unique_rows")}
 
@@ -68,6 +78,32 @@ def group_table(results: Results, group: str) -> str:
     return table([*parameters, *contestants, "best rival / ours", "ours, of the roofline"], rows)
 
 
+def forms_table(results: Results, group: str) -> str:
+    """One row for each form of the student: its times, its memory, its labels."""
+    rows = []
+    for case, row in results.group(group).items():
+        fastest = min((r.wall for name, r in row.items() if name == "elite_ops"), default=None)
+        for name, result in row.items():
+            info = result.info
+            times = [result.wall, info["p90"], info["p99"], result.shortest]
+            cells = [", ".join(str(value) for _, value in case), name, *map(duration, times)]
+            cells += [str(result.rounds), f"{result.wall / fastest:.2f} x" if fastest else ""]
+            cells += [f"{info[k]:.0f} MiB" if k in info else "" for k in ("peak_mb", "process_mb")]
+            cells.append(f"{info['agreement']:.3%}" if "agreement" in info else "")
+            rows.append([*cells, _remarks(info)])
+    header = ["case", "form", "p50", "p90", "p99", "shortest", "rounds", "against elite_ops"]
+    return table([*header, "peak memory", "whole process", "labels of float32", "remarks"], rows)
+
+
+def _remarks(info: dict[str, Any]) -> str:
+    remarks = []
+    if "convolution_threads" in info:
+        remarks.append(f"convolutions on {info['convolution_threads']} thread")
+    if "computes_in" in info:
+        remarks.append(f"computes in {info['computes_in']}")
+    return ", ".join(remarks)
+
+
 def _time(result: Result | None) -> str:
     if result is None:
         return ""
@@ -80,7 +116,7 @@ def errors(results: Results) -> str:
     """The version and the largest error of each contestant, at each precision."""
     largest: dict[tuple[str, str, str], float] = {}
     for result in results.all:
-        if "rms_error" in result.info:
+        if {"rms_error", "contestant_version"} <= result.info.keys():
             version = str(result.info["contestant_version"])
             key = (result.contestant, version, str(result["precision"]))
             largest[key] = max(largest.get(key, 0.0), result.info["rms_error"])
@@ -126,6 +162,9 @@ def section(results: Results) -> str:
     for group in GROUPS:
         if results.group(group):
             parts += [f"**{group[0].upper()}{group[1:]}**", group_table(results, group)]
+    for group in SYSTEM:
+        if results.group(group):
+            parts += [f"**{group[0].upper()}{group[1:]}**", forms_table(results, group)]
     if errors(results):
         parts += ["**Errors** against float64, relative, root mean square", errors(results)]
     if not results.complete:
@@ -134,39 +173,3 @@ def section(results: Results) -> str:
         lines = [f"- {m['reason']} ({m['benchmarks']} benchmarks)" for m in results.missing]
         parts += ["**Not measured**", "\n".join(lines)]
     return "\n\n".join(parts)
-
-
-def targets(files: Sequence[Results]) -> str:
-    """What was set out to be reached on a GPU, and what was."""
-    forward, backward = CONVOLUTIONS[:2]
-    half = {"precision": "fp16"}
-    at_64 = {**half, "channels": 64}
-    goals = [
-        ("convolution 64 to 64, fp16, forward", "1.5 x", forward, at_64),
-        ("convolution 64 to 64, fp16, backward", "1.5 x", backward, at_64),
-        ("convolution, 16 to 256 channels, fp16, forward", "1 x", forward, half),
-        ("convolution, 16 to 256 channels, fp16, backward", "1 x", backward, half),
-        ("kernel map of a scale", "4 x", "kernel map", {}),
-        ("five scales of voxels, against torch.unique", "20 x", "voxelization", {"scales": 5}),
-    ]
-    rows = [[what, f"at least {goal}", reached(files, *rest)] for what, goal, *rest in goals]
-    return table(
-        ["what, against the fastest peer", "target", "measured on a GPU, worst case"], rows
-    )
-
-
-def reached(files: Sequence[Results], group: str, wanted: dict[str, Any]) -> str:
-    """The smallest advantage over all cases on a GPU, and our part of the roofline there."""
-    worst: tuple[float, str] | None = None
-    for results in files:
-        for case, row in results.group(group).items():
-            parameters = dict(case)
-            matches = all(parameters.get(name) == value for name, value in wanted.items())
-            faster = advantage(group, row)
-            if parameters.get("device") != "cuda" or not matches or faster is None:
-                continue
-            if worst is None or faster < worst[0]:
-                roofline = results.roofline(row["elite_ops"])
-                part = "" if roofline is None else f", {roofline:.0%} of the roofline"
-                worst = faster, f"{faster:.2f} x{part} ({results.name})"
-    return worst[1] if worst else "not run yet"

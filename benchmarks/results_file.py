@@ -11,8 +11,8 @@ from typing import Any
 
 __all__ = ["HOUSE", "Result", "Results", "read_results"]
 
-# This library, used in two ways, and its definition; all others are peers.
-HOUSE = ("elite_ops", "separate_calls", "reference")
+# This library, used in several ways, and its definitions; all others are peers.
+HOUSE = ("elite_ops", "elite_ops_literal", "separate_calls", "reference")
 
 CONTESTANT = ("contestant", "implementation", "variant")  # what benchmarks call what they compare
 
@@ -26,6 +26,8 @@ class Result:
     case: tuple[tuple[str, Any], ...]  # without the contestant
     seconds: float  # of the device alone on a GPU, else of the call
     wall: float
+    shortest: float
+    rounds: int
     info: dict[str, Any]
 
     def __getitem__(self, parameter: str) -> Any:
@@ -63,6 +65,12 @@ class Results:
         products = self._limits("matrix product")
         return {(r["device"], r["precision"]): r.info["flop"] / r.seconds for r in products}
 
+    @cached_property
+    def multiply_add_rate(self) -> float | None:
+        """Measured FLOP/s of the CPU's cores at their peak, in float32."""
+        rates = [r.info["flop"] / r.seconds for r in self._limits("multiply-add")]
+        return max(rates, default=None)
+
     def _limits(self, name: str) -> Iterator[Result]:
         return (result for result in self.all if result.group == f"limits: {name}")
 
@@ -72,8 +80,8 @@ class Results:
         rate = self.matrix_rate.get((result["device"], result["precision"]), float("inf"))
         if not bandwidth or (result.info.get("flop") and rate == float("inf")):
             return None
-        floor = max(result.info["bytes_moved"] / bandwidth, result.info["flop"] / rate)
-        return floor / result.seconds
+        bytes_moved, flop = result.info.get("bytes_moved", 0), result.info.get("flop", 0)
+        return max(bytes_moved / bandwidth, flop / rate) / result.seconds or None
 
 
 def read_results(path: Path) -> Results:
@@ -101,5 +109,7 @@ def _result(entry: dict[str, Any]) -> Result:
         case=tuple(case.items()),
         seconds=entry["info"].get("device_seconds", wall),
         wall=wall,
+        shortest=entry["seconds"]["min"],
+        rounds=entry["seconds"]["rounds"],
         info=entry["info"],
     )

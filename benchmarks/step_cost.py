@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["measure_step", "peak_mb"]
+__all__ = ["measure_step", "peak_mb", "process_mb"]
 
 STATUS = Path("/proc/self/status")
 
@@ -36,13 +36,13 @@ def measure_step(benchmark: Any, step: Callable[[], object], device: torch.devic
     benchmark.extra_info.update(cost, threads=torch.get_num_threads(), torch=str(torch.__version__))
 
 
-def peak_mb(step: Callable[[], object], device: torch.device) -> int | None:
+def peak_mb(step: Callable[[], object], device: torch.device) -> float | None:
     """Memory that `step` needs at its height; None where the system doesn't tell."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         step()
-        return (torch.cuda.max_memory_allocated() - before) >> 20
+        return round((torch.cuda.max_memory_allocated() - before) / 2**20, 1)
     if not STATUS.exists():
         step()
         return None
@@ -50,6 +50,11 @@ def peak_mb(step: Callable[[], object], device: torch.device) -> int | None:
     before = _status_kb("VmRSS")
     step()
     return (_status_kb("VmHWM") - before) >> 10
+
+
+def process_mb() -> int:
+    """The most that this process has held since the last call of `peak_mb` began."""
+    return _status_kb("VmHWM") >> 10
 
 
 def _status_kb(name: str) -> int:

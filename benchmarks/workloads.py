@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from elite.data import DatasetSpec, read_labels
 from elite.data.street import Street
 
 DATA = Path(os.environ.get("ELITE_DATA", Path(__file__).parents[2] / "shared" / "data"))
@@ -52,6 +53,19 @@ def scans(batch: int) -> tuple[str, torch.Tensor, torch.Tensor]:
     sizes = torch.tensor([len(p) for p in points])
     name = names[0] if batch == 1 else f"{batch} scans, the first: {names[0]}"
     return name, torch.cat(points), torch.arange(batch).repeat_interleave(sizes)
+
+
+@cache
+def scan_labels(number: int) -> torch.Tensor:
+    """Learning ids of the points of `scan(number)`, int64 [N]."""
+    path = REAL_SCANS[number][1]
+    if path.exists():
+        num_points = path.stat().st_size // 16  # x y z remission
+        raw, _ = read_labels(path.parents[1] / "labels" / f"{path.stem}.label", num_points)
+    else:
+        raw = Street(0).frame(number).labels & np.uint32(0xFFFF)
+    labels = DatasetSpec.load("semantic_kitti").to_learning(raw)
+    return torch.from_numpy(labels)[: _Limit.points]
 
 
 @cache

@@ -12,27 +12,31 @@ from submanifold import Submanifold, truth
 
 from peers import Contestant, Missing, load
 
-__all__ = ["entered", "error_of_backward", "error_of_forward"]
+__all__ = ["entered", "error_of_backward", "error_of_forward", "excused"]
 
-OURS = ("elite_ops", "reference")  # whose faults are ours to mend
+
+@contextmanager
+def excused(name: str) -> Iterator[None]:
+    """Skips the test where another library is missing, fails or is wrong; the reason says what.
+
+    Faults of this library, and of what is built of torch alone, are not excused.
+    """
+    try:
+        yield
+    except Missing as error:
+        pytest.skip(f"missing: {error}")
+    except Exception as error:
+        if name.startswith(("elite_ops", "reference", "torch")):
+            raise
+        first_line = (str(error).splitlines() or [""])[0]
+        pytest.skip(f"broken: {name}: {type(error).__name__}: {first_line}")
 
 
 @contextmanager
 def entered(name: str, case: Submanifold) -> Iterator[Contestant]:
-    """A contestant set up for a case; the test is skipped where another library fails or is wrong.
-
-    The skip's reason says what happened. Faults of this library are not excused.
-    """
-    try:
-        with case.precision.set():
-            yield load(name)(case)
-    except Missing as error:
-        pytest.skip(f"missing: {error}")
-    except Exception as error:
-        if name in OURS:
-            raise
-        first_line = (str(error).splitlines() or [""])[0]
-        pytest.skip(f"broken: {name}: {type(error).__name__}: {first_line}")
+    """A contestant set up for a case; see `excused`."""
+    with excused(name), case.precision.set():
+        yield load(name)(case)
 
 
 def error_of_forward(contestant: Contestant, kernel_map: object) -> float:

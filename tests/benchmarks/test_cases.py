@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cases import convolutions, on_devices
+from cases import convolutions, on_devices, student_precisions
 
 
 @pytest.fixture
@@ -21,10 +21,17 @@ def test_a_gpu_measures_every_width_batch_and_precision(gpu: None) -> None:
     assert "cuda-c64-b4-fp16" in mark.kwargs["ids"]
 
 
-def test_a_cpu_measures_a_few_in_float32() -> None:
+def test_a_cpu_measures_every_width_in_float32() -> None:
     on_cpu = [case for case in convolutions().args[1] if case[0] == "cpu"]
-    assert 0 < len(on_cpu) < 8
+    assert {case[1] for case in on_cpu} == {16, 32, 64, 128, 256}
+    assert len(on_cpu) < 8
     assert {case[3] for case in on_cpu} == {"fp32"}
+
+
+def test_the_student_is_measured_in_the_precisions_of_a_gpu(gpu: None) -> None:
+    mark = student_precisions("fp16", "bf16")
+    assert mark.args[1] == [("cpu", "fp32"), ("cuda", "fp16"), ("cuda", "bf16")]
+    assert mark.kwargs["ids"] == ["cpu-fp32", "cuda-fp16", "cuda-bf16"]
 
 
 def test_values_are_taken_on_each_device(gpu: None) -> None:

@@ -71,6 +71,17 @@ def test_what_is_missing_says_why(results: Results) -> None:
     assert len(set(reasons)) == len(reasons)
 
 
+def test_a_form_of_the_student_has_its_tails_its_memory_and_its_agreement(tmp_path: Path) -> None:
+    options = (str(BENCHMARKS / "bench_end_to_end.py"), "-k", "cpu and elite_ops and not literal")
+    results = read_results(recorded(tmp_path, *options))
+    (row,) = results.group("a scan, from its file to labels").values()
+    info = row["elite_ops"].info
+    assert row["elite_ops"].shortest <= row["elite_ops"].wall <= info["p90"] <= info["p99"]
+    assert 0 < info["peak_mb"] < info["process_mb"]
+    assert info["agreement"] == 1
+    assert len(results.group("a scan, the network alone")) == 1
+
+
 def test_when_the_time_is_up_what_was_measured_is_kept(tmp_path: Path) -> None:
     options = ("--seconds", "0", str(BENCHMARKS / "bench_voxelize.py"), "-k", "cpu-s1-b1")
     raw = json.loads(recorded(tmp_path, *options).read_text())

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import report
 from report_plot import plot
-from report_tables import duration, group_table, section, targets
+from report_tables import duration, forms_table, group_table, section
 from results_file import Results, read_results
 
 FORWARD = "convolution forward, map given"
+FILE = "a scan, from its file to labels"
 
 
 def entry(group: str, contestant: str | None, seconds: float, **more: Any) -> dict[str, Any]:
@@ -99,19 +100,18 @@ def test_variants_are_compared_side_by_side(tmp_path: Path) -> None:
     assert "| device | table | resident |" in text
 
 
-def test_targets_take_the_worst_case(results: Results) -> None:
-    lines = targets([results]).splitlines()
-    assert "| 1.50 x, 50% of the roofline (a) |" in lines[2]
-    assert "| not run yet |" in lines[3]
-    assert "| 25.00 x" in lines[-1]
-
-
-def test_targets_are_not_run_on_a_cpu(tmp_path: Path) -> None:
+def test_variants_of_the_student_have_a_row_each(tmp_path: Path) -> None:
+    info = {"p90": 3.0, "p99": 4.0, "peak_mb": 100, "process_mb": 400, "agreement": 0.998}
+    slow = {**info, "convolution_threads": 1, "computes_in": "fp16"}
     entries = [
-        entry("kernel map", name, 1.0, device="cpu", scale=1) for name in ("elite_ops", "spconv")
+        entry(FILE, "elite_ops", 2.0, precision="fp16", info=info),
+        entry(FILE, "spconv_rows", 5.0, precision="fp16", info=slow),
     ]
-    text = targets([write(tmp_path, entries)])
-    assert text.count("not run yet") == 6
+    first, second = forms_table(write(tmp_path, entries), FILE).splitlines()[2:]
+    times = "2 s | 3 s | 4 s | 2 s | 10 | 1.00 x | 100 MiB | 400 MiB | 99.800% |"
+    assert first == f"| cuda, fp16 | elite_ops | {times}  |"
+    assert "| 5 s | 3 s | 4 s | 5 s | 10 | 2.50 x |" in second
+    assert second.endswith("| convolutions on 1 thread, computes in fp16 |")
 
 
 def test_a_section_says_where_how_exact_and_what_is_missing(results: Results) -> None:

@@ -1,0 +1,93 @@
+"""Forms of the student that are compared: each computes the same, or says what is missing."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from alone import memory_alone
+from authors_parts import unique_keys, unique_rows
+from bench_threads import WORK
+from peers import Missing
+from peers.checked import excused
+from student_forms import FORMS, agreement, build_form, random_student
+from student_step import STEP_FORMS, TrainingStep
+from torch.testing import assert_close
+from workloads import scan
+
+from elite.data import write_points
+
+CPU = torch.device("cpu")
+pytestmark = pytest.mark.usefixtures("few_points")
+
+
+@pytest.mark.parametrize("name", FORMS)
+@torch.no_grad()
+def test_every_form_is_the_student(name: str, two_threads: None, tmp_path: Path) -> None:
+    points = scan()[1].clone()
+    points[3, 0], points[4, 2] = 51.0, torch.nan  # outside the range
+    batch_index = torch.zeros(len(points), dtype=torch.int64)
+    wanted = random_student(CPU)(points, batch_index, 1)
+    with excused(name):
+        form = build_form(name, CPU)
+        logits, valid = form.logits(points, batch_index)
+        assert torch.equal(valid, wanted.valid)
+        assert 0 < int(valid.sum()) < len(points)
+        assert_close(logits, wanted.logits, atol=1e-4, rtol=1e-4)
+        network = form.network(points, batch_index)()
+        inner = network[valid] if len(network) == len(points) else network
+        assert_close(inner, wanted.logits[valid], atol=1e-4, rtol=1e-4)
+        path = tmp_path / "scan.bin"
+        write_points(path, points.numpy())
+        labels = torch.from_numpy(form.label_file(path))
+        assert torch.equal(labels > 0, valid)
+        assert agreement(logits, wanted.logits) > 0.99
+        assert torch.get_num_threads() == 2
+
+
+def test_packed_keys_are_rows() -> None:
+    rows = torch.randint(0, 4, (500, 4))
+    for a, b in zip(unique_rows(rows, (4, 4, 4)), unique_keys(rows, (4, 4, 4)), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", STEP_FORMS)
+def test_every_training_step_has_the_same_gradients(name: str) -> None:
+    wanted = TrainingStep("elite_ops", CPU, "fp32", batch_size=2)
+    with excused(name):
+        step = TrainingStep(name, CPU, "fp32", batch_size=2)
+        for ours, theirs in zip(
+            wanted.gradients().values(), step.gradients().values(), strict=True
+        ):
+            assert_close(theirs, ours, atol=1e-4 * float(ours.abs().max()), rtol=1e-3)
+        first, second = step(), step()
+        assert second < first
+
+
+def test_what_does_not_exist_is_missing() -> None:
+    with pytest.raises(Missing, match="fused form has no bf16"):
+        build_form("elite_ops", CPU, "bf16")
+    with pytest.raises(Missing, match="spconv has no bf16"):
+        build_form("spconv_rows", CPU, "bf16")
+
+
+def test_agreement_leaves_class_0_out() -> None:
+    a = torch.tensor([[9.0, 1, 0], [0, 1, 0]])
+    assert agreement(a, torch.tensor([[0.0, 2, 1], [0, 0, 1]])) == 0.5
+
+
+def test_work_on_one_thread_and_two_can_be_repeated() -> None:
+    for name, make in WORK.items():
+        call = make()
+        assert call() is not None, name
+        call()
+
+
+@pytest.mark.parametrize("what", ["labels", "step"])
+def test_the_memory_of_a_process_of_its_own(what: str) -> None:
+    memory = memory_alone(what, "elite_ops")
+    assert 0 < memory["peak_mb"] < memory["process_mb"]
+
+
+def test_a_process_that_fails_says_why() -> None:
+    with pytest.raises(RuntimeError, match="no_such_form"):
+        memory_alone("labels", "no_such_form")
