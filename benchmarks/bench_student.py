@@ -68,6 +68,31 @@ def bench_captured(timed, device, dtype, room):
     timed(captured, points, **info, dtype=str(dtype), voxels=voxels, agreement=agreement)
 
 
+@pytest.mark.benchmark(group="student, four scans in flight")
+@pytest.mark.parametrize("objects", [1, 2, 4])
+@torch.no_grad()
+def bench_in_flight(timed, device, objects):
+    """Four scans by several captured students, each on a stream of its own."""
+    if device.type != "cuda":
+        pytest.skip("streams are CUDA's")
+    student, points, _, info = workload(device)
+    fused = student.fused()
+    captured = [fused.capture(len(points)) for _ in range(objects)]
+    streams = [torch.cuda.Stream() for _ in captured]
+
+    def four_scans():
+        begin = torch.cuda.current_stream()
+        for stream in streams:
+            stream.wait_stream(begin)
+        for number in range(4):
+            with torch.cuda.stream(streams[number % objects]):
+                captured[number % objects](points)
+        for stream in streams:
+            begin.wait_stream(stream)
+
+    timed(four_scans, **info, scans=4, objects=objects)
+
+
 @pytest.mark.benchmark(group="student, forward and backward")
 def bench_training_step(timed, device):
     student, points, batch_index, info = workload(device)
