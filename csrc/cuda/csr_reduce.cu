@@ -1,5 +1,3 @@
-#include <algorithm>
-
 #include "common/num_rows.h"
 #include "cuda/accumulate.cuh"
 #include "cuda/csr_reduce.h"
@@ -13,6 +11,13 @@ namespace {
 constexpr int32_t kShortRow = 128;
 // So many blocks at least, where there are as many rows: few rows are long ones.
 constexpr int64_t kSpreadBlocks = 1024;
+
+// Over how many blocks rows are spread, for `groups` in each.
+__host__ __device__ int64_t num_blocks(int64_t rows, int groups) {
+  const int64_t spread = rows < kSpreadBlocks ? rows : kSpreadBlocks;
+  const int64_t needed = (rows + groups - 1) / groups;
+  return spread > needed ? spread : needed;
+}
 
 // What an entry stands for: a row, a row with a weight, or a row found via another list.
 enum class Entries { kRows, kWeighted, kVia };
@@ -93,12 +98,12 @@ template <typename scalar_t, int width, Entries kind>
 __global__ void csr_reduce_kernel(const scalar_t* __restrict__ src, int64_t channels, Csr csr,
                                   bool mean, int lanes, scalar_t* __restrict__ out) {
   const RowGroup place(lanes);
-  const int64_t rows = true_rows(csr.num_rows, csr.rows);
-  if (blockIdx.x >= rows) return;
+  const int64_t rows = true_rows(csr.num_rows, csr.rows), blocks = num_blocks(rows, place.groups);
+  if (blockIdx.x >= blocks) return;
   const auto length = [&](int64_t row) { return csr.offsets[row + 1] - csr.offsets[row]; };
-  // Long rows tend to be neighbours, as the voxels near a sensor are: a block takes every
-  // gridDim.x-th row instead.
-  const auto row_of = [&](int group) { return int64_t{group} * gridDim.x + blockIdx.x; };
+  // Long rows tend to be neighbours, as the voxels near a sensor are: a block takes rows that are
+  // as far from each other as can be.
+  const auto row_of = [&](int group) { return int64_t{group} * blocks + blockIdx.x; };
   const int64_t row = row_of(place.group);
   const bool is_long = row < rows && length(row) > kShortRow;
   if (row < rows && !is_long) {
@@ -122,9 +127,8 @@ template <typename scalar_t, int width>
 cudaError_t launch(const scalar_t* src, int64_t channels, const Csr& csr, bool mean, scalar_t* out,
                    cudaStream_t stream) {
   const int lanes = lanes_for(channels / width);
-  cudaLaunchConfig_t config = one_group_per(csr.rows, lanes, stream);
-  const int64_t spread = std::min(csr.rows, kSpreadBlocks);
-  config.gridDim.x = std::max(config.gridDim.x, static_cast<unsigned>(spread));
+  const int64_t blocks = num_blocks(csr.rows, kThreadsPerBlock / lanes);
+  const cudaLaunchConfig_t config = launch_config(blocks, kThreadsPerBlock, stream);
   const auto kernel = csr.weights != nullptr
                           ? csr_reduce_kernel<scalar_t, width, Entries::kWeighted>
                       : csr.via != nullptr ? csr_reduce_kernel<scalar_t, width, Entries::kVia>

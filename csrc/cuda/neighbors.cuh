@@ -3,6 +3,7 @@
 
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <cstdint>
 
 #include "common/kernel_shape.h"
@@ -95,12 +96,12 @@ struct SortedRows {
   };
 };
 
-// Tables that one launch fills, one after the other in its blocks.
+// Tables that one launch fills, each by as many blocks as its voxels need.
 template <typename Index>
 struct NeighborTables {
   KernelShape kernel;
   int count = 0;
-  int64_t first_block[kMaxScales + 1] = {};
+  int64_t max_blocks = 0;
   VoxelSet voxels[kMaxScales];
   Index index[kMaxScales];
   int32_t* neighbors[kMaxScales];  // [K, V]
@@ -109,25 +110,22 @@ struct NeighborTables {
     voxels[count] = of;
     index[count] = in;
     neighbors[count] = to;
-    const int64_t blocks = (of.num_voxels + kThreadsPerBlock - 1) / kThreadsPerBlock;
-    first_block[count + 1] = first_block[count] + blocks;
+    max_blocks += num_blocks(of.num_voxels);
     ++count;
+  }
+
+  static __host__ __device__ int64_t num_blocks(int64_t num_voxels) {
+    return (num_voxels + kThreadsPerBlock - 1) / kThreadsPerBlock;
   }
 };
 
-// A thread owns a voxel and, by blockIdx.y, a column of offsets: all that share x and y.
+// A voxel's row numbers in one column of offsets: all that share x and y.
 template <typename Index>
-__global__ void find_neighbors_kernel(const NeighborTables<Index> tables) {
-  int t = 0;
-  while (blockIdx.x >= tables.first_block[t + 1]) ++t;
+__device__ void find_column(const NeighborTables<Index>& tables, int t, int64_t i, int column) {
   const KernelShape& kernel = tables.kernel;
   const VoxelSet& voxels = tables.voxels[t];
   const VoxelGrid& grid = voxels.grid;
-  const int64_t i = (blockIdx.x - tables.first_block[t]) * blockDim.x + threadIdx.x;
-  if (i >= voxels.size()) return;
-
   const int32_t* index = voxels.indices + i * 4;
-  const int column = static_cast<int>(blockIdx.y);
   const int64_t x = index[1] + int64_t{column / kernel.size[1]} * kernel.dilation[0];
   const int64_t y = index[2] + int64_t{column % kernel.size[1]} * kernel.dilation[1];
   const int64_t cell_x = x - kernel.reach(0), cell_y = y - kernel.reach(1);
@@ -148,10 +146,27 @@ __global__ void find_neighbors_kernel(const NeighborTables<Index> tables) {
   }
 }
 
+// A thread takes a voxel and, by blockIdx.y, a column of offsets. The blocks of each column share
+// out the true voxels: with one block for each part of a capacity, most would find nothing to do.
+template <typename Index>
+__global__ void find_neighbors_kernel(const NeighborTables<Index> tables) {
+  int64_t block = blockIdx.x;
+  for (int t = 0; t < tables.count; ++t) {
+    const int64_t size = tables.voxels[t].size(), blocks = tables.num_blocks(size);
+    for (; block < blocks; block += gridDim.x) {
+      const int64_t i = block * blockDim.x + threadIdx.x;
+      if (i < size) find_column(tables, t, i, static_cast<int>(blockIdx.y));
+    }
+    block -= blocks;
+  }
+}
+
 template <typename Index>
 cudaError_t find_neighbors(const NeighborTables<Index>& tables, cudaStream_t stream) {
-  const int64_t blocks = tables.first_block[tables.count];
-  if (blocks == 0) return cudaSuccess;
+  // Times 9 columns of offsets: a few times what a large device runs at once.
+  constexpr int64_t kMaxBlocks = 512;
+  if (tables.max_blocks == 0) return cudaSuccess;
+  const int64_t blocks = std::min(tables.max_blocks, kMaxBlocks);
   cudaLaunchConfig_t config = launch_config(blocks, kThreadsPerBlock, stream);
   config.gridDim.y = static_cast<unsigned>(tables.kernel.size[0] * tables.kernel.size[1]);
   return cudaLaunchKernelEx(&config, find_neighbors_kernel<Index>, tables);

@@ -123,6 +123,16 @@ CASE(dilated_offsets_that_leave_their_word) {
   }
 }
 
+// Every block takes several parts of the voxels.
+CASE(more_voxels_than_threads) {
+  const Input input = random_input(140'000, {50, 50, 60}, {{1, 1, 3}, {1, 1, 1}}, {50, 50, 60});
+  int32_t error_flag = 0;
+  std::vector<int32_t> want;
+  CHECK(on_cpu(input, want).kind == cpu::VoxelSetError::kNone);
+  CHECK(on_cuda(input, &error_flag) == want);
+  CHECK(error_flag == 0);
+}
+
 // docs/kernels.md states this number.
 CASE(a_map_takes_five_calls) {
   const Input input = random_input(300, {9, 9, 60}, {{3, 3, 3}, {1, 1, 1}}, {9, 9, 60});
