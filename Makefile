@@ -10,13 +10,14 @@ INSTALL = $(BIN)/python -m pip install --quiet --no-compile
 EXTRAS ?= test,segment
 
 GPU_CHECKS = gpu-test gpu-memcheck gpu-racecheck gpu-synccheck gpu-initcheck
-.PHONY: $(GPU_CHECKS) help setup build test lint format emulate emulated nvcc resources bench cpu-bench gpu-check gpu-bench performance demo clean
+.PHONY: $(GPU_CHECKS) help setup build test lint format emulate emulated threads nvcc resources bench cpu-bench gpu-check gpu-bench performance demo clean
 
 help:
 	@echo "setup   virtual environment with the dependencies, and the package built into it"
 	@echo "test    all tests that need no GPU          demo    simulate, train, evaluate, predict"
 	@echo "bench   benchmarks of every op              lint    ruff, mypy, clang-format"
 	@echo "emulate CUDA kernels on the host, under sanitizers"
+	@echo "threads CPU kernels on real threads, under sanitizers, and without x86's instructions"
 	@echo "nvcc    compile every CUDA source           performance  docs/performance.md from results"
 	@echo "resources  registers of every kernel, into docs/resources.md"
 	@echo "cpu-bench  the figures of a CPU in docs/performance.md"
@@ -48,6 +49,7 @@ bench: setup
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 
 FORMATTED = $(wildcard csrc/*/* benchmarks/*.cpp tests/csrc/*.cpp tests/csrc/*.cu tests/csrc/*.h \
+  tests/csrc/threads/* \
   $(addprefix tests/csrc/emulation/,*.h emulator/* cub/device/*))
 
 $(VENV)/.linters: $(VENV)/.built pyproject.toml
@@ -172,6 +174,41 @@ emulate: emulated
 	@for program in $(EMULATED_TESTS); do \
 	  $$program && EMULATION_REVERSED=1 $$program || exit 1; done
 
+# ---- CPU kernels on real threads ------------------------------------------------------------------
+# Every kernel of csrc/cpu, shared by threads in several ways (tests/csrc/threads): watched by
+# ThreadSanitizer, by the other sanitizers, and as processors without variants of their own get it.
+
+THREADED = build/threads
+THREADED_FLAGS = -std=c++20 -g1 -Wall -ffp-contract=off -pthread -Itests/csrc -Icsrc -MMD -MP
+THREADED_CASES = $(filter-out %/faults.cpp,$(wildcard tests/csrc/threads/*.cpp))
+THREADED_KERNELS = $(patsubst csrc/cpu/%.cpp,cpu/%.o,$(wildcard csrc/cpu/*.cpp))
+
+CROSS_CXX ?= aarch64-linux-gnu-g++
+compile_tsan = $(CXX) -O1 -fsanitize=thread
+compile_asan = $(CXX) -O1 -fno-omit-frame-pointer -fsanitize=address,undefined \
+  -fno-sanitize-recover=all
+compile_portable = $(CXX) -O1 -DELITE_PORTABLE
+compile_aarch64 = $(CROSS_CXX) -O1 -static
+
+define threaded_build
+$(THREADED)/$(1)/cpu/%.o: csrc/cpu/%.cpp
+	@mkdir -p $$(@D)
+	$$(compile_$(1)) $$(THREADED_FLAGS) -c $$< -o $$@
+$(THREADED)/$(1)/%.o: tests/csrc/threads/%.cpp
+	@mkdir -p $$(@D)
+	$$(compile_$(1)) $$(THREADED_FLAGS) -c $$< -o $$@
+$(THREADED)/$(1)/kernels: $(THREADED_CASES:tests/csrc/threads/%.cpp=$(THREADED)/$(1)/%.o) \
+  $(THREADED_KERNELS:%=$(THREADED)/$(1)/%)
+	$$(compile_$(1)) $$(THREADED_FLAGS) $$^ -o $$@
+# Kernels with known faults, for tests/csrc/test_threads_catch.py.
+$(THREADED)/$(1)/faults: $(THREADED)/$(1)/faults.o $(THREADED)/$(1)/threads.o
+	$$(compile_$(1)) $$(THREADED_FLAGS) $$^ -o $$@
+endef
+$(foreach build,tsan asan portable aarch64,$(eval $(call threaded_build,$(build))))
+
+threads: $(THREADED)/tsan/kernels $(THREADED)/asan/kernels $(THREADED)/portable/kernels
+	@for program in $^; do echo "$$program"; $$program || exit 1; done
+
 # ---- CUDA sources through nvcc -------------------------------------------------------------------
 # Needs no GPU, and no torch with CUDA: the kernels don't know torch, and the CUDA halves of the
 # bindings are only type-checked.
@@ -212,4 +249,4 @@ resources: $(NVCC_OBJECTS)
 clean:
 	rm -rf build
 
--include $(wildcard $(EMULATED)/*/*.d $(EMULATED)/*.d build/nvcc/*.d)
+-include $(wildcard $(EMULATED)/*/*.d $(EMULATED)/*.d $(THREADED)/*/*.d $(THREADED)/*/*/*.d build/nvcc/*.d)

@@ -107,6 +107,12 @@ def test_kernels_know_no_torch() -> None:
     assert [p.name for p in kernels if "<<<" in p.read_text()] == []
 
 
+def test_instruction_sets_have_one_gate() -> None:
+    """What ELITE_PORTABLE leaves out is all that other processors don't have."""
+    gate = re.compile(r"__x86_64__|__AVX|immintrin\.h")
+    assert [p.name for p in tracked("csrc") if gate.search(p.read_text())] == ["x86.h"]
+
+
 def test_every_trap_has_its_test() -> None:
     """docs/conventions.md names them; each row has one at least."""
     text = (ROOT / "docs/conventions.md").read_text(encoding="utf-8")

@@ -1,8 +1,6 @@
 #include "collect_pairs.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "x86.h"
 
 namespace elite_ops::cpu {
 namespace {
@@ -27,7 +25,7 @@ int64_t portable(const PairList& list, bool& in_range) {
   return collect_from(list, 0, 0, in_range);
 }
 
-#if defined(__x86_64__)
+#if ELITE_X86
 
 // Compresses in a register and stores all of it: compressing into memory is microcode on some
 // processors.
@@ -54,7 +52,7 @@ __attribute__((target("avx512f"))) int64_t avx512(const PairList& list, bool& in
 
 std::vector<CollectPairsVariant> supported_variants() {
   std::vector<CollectPairsVariant> variants;
-#if defined(__x86_64__)
+#if ELITE_X86
   if (__builtin_cpu_supports("avx512f")) variants.push_back({"avx512", &avx512});
 #endif
   variants.push_back({"portable", &portable});

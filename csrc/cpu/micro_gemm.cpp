@@ -1,8 +1,6 @@
 #include "micro_gemm.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
+#include "x86.h"
 
 namespace elite_ops::cpu {
 namespace {
@@ -24,7 +22,7 @@ void portable(const MicroGemm<T>& g) {
   }
 }
 
-#if defined(__x86_64__)
+#if ELITE_X86
 
 // Compiled for its instruction set whatever the flags of the build are; called only where the
 // processor has it. All loops over rows and panels unroll, so that `sum` lives in registers.
@@ -102,7 +100,7 @@ __attribute__((target("avx2,fma"))) void avx2(const MicroGemm<float>& g) {
 
 std::vector<MicroGemmVariant> supported_variants() {
   std::vector<MicroGemmVariant> variants;
-#if defined(__x86_64__)
+#if ELITE_X86
   if (__builtin_cpu_supports("avx512f")) variants.push_back({"avx512", &avx512});
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     variants.push_back({"avx2", &avx2});

@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "harness.h"
+#include "cases.h"
 
 template <typename T>
 class LargeArray {

@@ -1,13 +1,13 @@
-// Points in segments, as the emulated tests of the segment ops need them.
+// Points in segments, as the tests of the segment ops need them.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
+#include "cases.h"
 #include "common/csr.h"
 #include "common/transition.h"
 #include "cpu/segments.h"
-#include "harness.h"
 
 struct SegmentCase {
   std::vector<int32_t> inverse, order, offsets;

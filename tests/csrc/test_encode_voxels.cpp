@@ -1,6 +1,7 @@
 // Both kernels of encode_voxels against a plain loop.
 #include "cpu/encode_voxels.h"
 #include "cuda/encode_voxels.h"
+#include "harness.h"
 #include "segment_cases.h"
 
 using namespace elite_ops;

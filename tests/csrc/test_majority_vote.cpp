@@ -2,6 +2,7 @@
 #include "common/error_flag.h"
 #include "cpu/majority_vote.h"
 #include "cuda/majority_vote.h"
+#include "harness.h"
 #include "segment_cases.h"
 
 namespace {

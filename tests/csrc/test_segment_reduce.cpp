@@ -4,6 +4,7 @@
 #include "cuda/accumulate.cuh"
 #include "cuda/csr_reduce.h"
 #include "cuda/segment_reduce.h"
+#include "harness.h"
 #include "large_array.h"
 #include "segment_cases.h"
 

@@ -1,6 +1,7 @@
 // The CUDA kernels of build_segments against its CPU kernel.
 #include "common/error_flag.h"
 #include "cuda/segments.h"
+#include "harness.h"
 #include "segment_cases.h"
 
 namespace {

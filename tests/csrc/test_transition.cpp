@@ -3,6 +3,7 @@
 #include "cpu/transition.h"
 #include "cuda/csr_reduce.h"
 #include "cuda/transition.h"
+#include "harness.h"
 #include "segment_cases.h"
 
 namespace {

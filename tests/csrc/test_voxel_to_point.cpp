@@ -2,6 +2,7 @@
 #include "cpu/voxel_to_point.h"
 #include "cuda/accumulate.cuh"
 #include "cuda/voxel_to_point.h"
+#include "harness.h"
 #include "large_array.h"
 #include "segment_cases.h"
 
