@@ -9,10 +9,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from report_tables import rivals
+from report_tables import duration, rivals
 from results_file import Result, Results
 
-__all__ = ["Measure", "faster", "memory", "part_of_peak", "second_thread"]
+__all__ = [
+    "Measure",
+    "agreement",
+    "faster",
+    "memory",
+    "part_of_peak",
+    "second_thread",
+    "time_of",
+]
 
 THREADS = "one thread and two"
 Measure = Callable[[Results], str | None]
@@ -38,18 +46,20 @@ def _fits(value: Any, wanted: Any) -> bool:
     return value in wanted if isinstance(wanted, tuple) else value == wanted
 
 
-def faster(*groups: str, than: tuple[str, ...] = (), **wanted: Any) -> Measure:
+def faster(
+    *groups: str, than: tuple[str, ...] = (), ours: str = "elite_ops", **wanted: Any
+) -> Measure:
     """How many times as long the fastest of the others takes for all groups together."""
 
     def measure(results: Results) -> str | None:
         worst: tuple[float, Result] | None = None
         for row in rows_of(results, groups, wanted):
             others = [row[name] for name in _others(groups[0], row, than)]
-            if "elite_ops" not in row or not others:
+            if ours not in row or not others:
                 continue
-            ratio = min(_seconds(other) for other in others) / _seconds(row["elite_ops"])
+            ratio = min(_seconds(other) for other in others) / _seconds(row[ours])
             if worst is None or ratio < worst[0]:
-                worst = ratio, row["elite_ops"][0]
+                worst = ratio, row[ours][0]
         if worst is None:
             return None
         ratio, result = worst
@@ -120,3 +130,26 @@ def second_thread(results: Results) -> str | None:
     if not gains:
         return None
     return ", ".join(f"{gain:.2f} x ({name})" for name, gain in sorted(gains.items()))
+
+
+def time_of(group: str, statistic: str, contestant: str, **wanted: Any) -> Measure:
+    """The longest median, or p99, of a contestant."""
+
+    def measure(results: Results) -> str | None:
+        rows = rows_of(results, (group,), wanted)
+        found = [row[contestant][0] for row in rows if contestant in row]
+        times = [r.wall if statistic == "median" else r.info[statistic] for r in found]
+        return duration(max(times)) if times else None
+
+    return measure
+
+
+def agreement(group: str, contestant: str, **wanted: Any) -> Measure:
+    """The smallest part of the points that have the label of float32."""
+
+    def measure(results: Results) -> str | None:
+        rows = rows_of(results, (group,), wanted)
+        parts = [row[contestant][0].info["agreement"] for row in rows if contestant in row]
+        return f"{min(parts):.3%}" if parts else None
+
+    return measure

@@ -8,10 +8,12 @@ from typing import Any
 
 from report_measures import (
     Measure,
+    agreement,
     faster,
     memory,
     part_of_peak,
     second_thread,
+    time_of,
 )
 from report_tables import CONVOLUTIONS, table
 from results_file import Results
@@ -23,6 +25,7 @@ LABELS = "a scan, from its file to labels"
 ON_DEVICE = "a scan, from points on the device to labels"
 STEP = "a training step of the student"
 ROWS, KEYS = ("spconv_rows", "torch_rows"), ("spconv_keys", "torch_keys")
+CAPTURED = "elite_ops_captured"
 LOSS = "distillation_loss forward and backward"
 PATCHES = "patch_to_point forward and backward"
 
@@ -133,6 +136,19 @@ def on_gpu() -> list[Goal]:
             "20 x",
             faster("voxelization", scales=5, **gpu),
         ),
+        Goal(
+            "scan in GPU memory to labels, fp16, one graph",
+            "at most 1.0 ms",
+            time_of(ON_DEVICE, "median", CAPTURED, **half),
+        ),
+        Goal("the same, p99", "at most 1.2 ms", time_of(ON_DEVICE, "p99", CAPTURED, **half)),
+        Goal(
+            "the same, against the authors' formulation",
+            "15 x",
+            faster(ON_DEVICE, than=ROWS, ours=CAPTURED, **half),
+        ),
+        Goal("labels of float32 in fp16", "99.8%", agreement(ON_DEVICE, CAPTURED, **half)),
+        Goal("labels of float32 in bf16", "99.8%", agreement(ON_DEVICE, CAPTURED, **bf16)),
         Goal("distillation loss, against eager torch", "5 x", faster(LOSS, **eager)),
         Goal("the same, memory", "at most 25%", memory(LOSS, **eager)),
         Goal("patch to point, against eager torch", "5 x", faster(PATCHES, **eager)),

@@ -1,8 +1,9 @@
 """From the points of a scan to labels, in every form that is compared.
 
-`elite_ops` is the student's inference form, `elite_ops_literal` its definition on the same ops. The
-others are the authors' formulation: voxels by torch.unique over rows, as they have it, or over
-packed keys; convolutions by spconv, or by torch alone.
+`elite_ops` is the student's inference form, `elite_ops_captured` the same as one CUDA graph, and
+`elite_ops_literal` its definition on the same ops. The others are the authors' formulation: voxels
+by torch.unique over rows, as they have it, or over packed keys; convolutions by spconv, or by torch
+alone.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from peers import Missing, load
 from peers.spconv_layers import SpconvLayers
 from precision import PRECISIONS
 from torch import Tensor
+from workloads import scan
 
 from elite.data import read_points
 from elite.student import Student
@@ -33,7 +35,7 @@ AUTHORS: dict[str, Callable[[], Parts]] = {
     "torch_rows": lambda: AuthorsParts(unique_rows, TorchConvolutions()),
     "torch_keys": lambda: AuthorsParts(unique_keys, TorchConvolutions()),
 }
-FORMS = ("elite_ops", "elite_ops_literal", *AUTHORS)
+FORMS = ("elite_ops", "elite_ops_captured", "elite_ops_literal", *AUTHORS)
 
 Network = Callable[[], Tensor]  # the network alone, on voxels that are given: logits
 
@@ -49,18 +51,23 @@ class Form:
 
     Attributes:
         logits: of points and batch index, and which points are inside.
-        network: for given points of one scan, a call of the network alone on voxels already built.
+        network: for given points of one scan, a call of the network alone on voxels already built;
+            None where the two can't be told apart.
         info: what a reader of its times has to know.
+        captured: points to labels in one call, where the form has one.
     """
 
     device: torch.device
     logits: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
-    network: Callable[[Tensor, Tensor], Network]
+    network: Callable[[Tensor, Tensor], Network] | None
     info: dict[str, str | int]
+    captured: Callable[[Tensor], Tensor] | None = None
 
     @torch.no_grad()
     def labels(self, points: Tensor) -> Tensor:
         """The most likely class but 0 of each point, 0 outside the range."""
+        if self.captured is not None:
+            return self.captured(points)
         batch_index = torch.zeros(len(points), dtype=torch.int64, device=points.device)
         logits, valid = self.logits(points, batch_index)
         return (logits[:, 1:].argmax(dim=1) + 1) * valid
@@ -78,12 +85,14 @@ def build_form(name: str, device: torch.device, precision: str = "fp32") -> Form
     Raises:
         Missing: if a library is missing, or the form does not exist in this precision.
     """
+    dtype = PRECISIONS[precision].dtype
     if name == "elite_ops":
-        return _fused(random_student(device), device, precision)
+        return _fused(random_student(device), device, dtype)
+    if name == "elite_ops_captured":
+        return _captured(random_student(device), device, dtype)
     if name.startswith("spconv") and precision == "bf16":
         raise Missing(f"{name}: spconv has no bf16")
     literal, info = literal_form(name, random_student(device))
-    dtype = PRECISIONS[precision].dtype
 
     def cast() -> torch.autocast:
         return torch.autocast(device.type, dtype, enabled=precision != "fp32")
@@ -121,10 +130,8 @@ def literal_form(name: str, student: Student) -> tuple[LiteralStudent, dict[str,
     return LiteralStudent(student, AUTHORS[name]()), info
 
 
-def _fused(student: Student, device: torch.device, precision: str) -> Form:
-    if precision != "fp32":
-        raise Missing(f"elite_ops: the fused form has no {precision}")
-    fused = student.fused()
+def _fused(student: Student, device: torch.device, dtype: torch.dtype) -> Form:
+    fused = student.fused().to(dtype)
 
     @torch.no_grad()
     def network(points: Tensor, batch_index: Tensor) -> Network:
@@ -137,6 +144,18 @@ def _fused(student: Student, device: torch.device, precision: str) -> Form:
         return call
 
     return Form(device, fused, network, {})
+
+
+def _captured(student: Student, device: torch.device, dtype: torch.dtype) -> Form:
+    """With room for the points of the scan that is measured, and for as many voxels."""
+    captured = student.fused().capture(len(scan()[1]), dtype=dtype)
+
+    def logits(points: Tensor, batch_index: Tensor) -> tuple[Tensor, Tensor]:
+        captured(points)
+        captured.check()
+        return captured.logits, captured.valid
+
+    return Form(device, logits, None, {}, captured)
 
 
 def agreement(

@@ -34,6 +34,12 @@ def bench(
         int | None, typer.Option(help="On the CPU. Default: one for each core.", min=1)
     ] = None,
     rounds: Annotated[int, typer.Option(help="How often each time is taken.", min=1)] = 20,
+    captured: Annotated[
+        bool,
+        typer.Option(
+            "--captured", help="Also at a fixed capacity, on a GPU one graph, in each precision."
+        ),
+    ] = False,
     json: Json = False,
 ) -> None:
     """Time a scan: stage by stage, the network alone, and from the file to the labels."""
@@ -62,7 +68,9 @@ def bench(
         else:
             scans = find_scans(source)
         progress = stack.enter_context(counted("rounds"))
-        report = run(student, spec, scans, on_device, rounds=rounds, progress=progress)
+        report = run(
+            student, spec, scans, on_device, rounds=rounds, captured=captured, progress=progress
+        )
     if json:
         print_json(report)
         return
@@ -78,12 +86,17 @@ def _show(report: BenchReport) -> None:
     for name in ("p50", "p90", "p99", "min"):
         table.add_column(name, justify="right")
     totals = {"network alone": report.network, "file to labels": report.end_to_end}
+    for precision, form in report.captured.items():
+        totals[f"file to labels, captured, {precision}"] = form.end_to_end
     for name, times in (report.stages | totals).items():
         if name == "network alone":
             table.add_section()
         figures = [f"{1e3 * seconds:.2f}" for seconds in vars(times).values()]
         table.add_row(name, *figures, style="bold" if name in totals else None)
     console.print(table)
+    if report.captured:
+        parts = [f"{form.agreement:.3%} in {name}" for name, form in report.captured.items()]
+        console.print(f"labels of the usual form, captured: {', '.join(parts)}")
     console.print(
         f"{report.device}, {report.threads} CPU threads, torch {report.torch}; "
         f"{report.rounds} rounds over {report.num_scans} scans of {report.num_points:,} points"

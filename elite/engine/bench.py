@@ -16,9 +16,10 @@ from elite.engine.point_labels import point_labels
 from elite.engine.predict import Predictor
 from elite.student import Student
 
-__all__ = ["BenchReport", "Times", "bench"]
+__all__ = ["BenchReport", "CapturedReport", "Times", "bench"]
 
 WARM_UP = 2  # rounds that are not counted
+PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass
@@ -37,6 +38,19 @@ class Times:
 
 
 @dataclass
+class CapturedReport:
+    """The student at a fixed capacity, in one precision.
+
+    Attributes:
+        end_to_end: from the file to the labels in host memory; points outside the range get 0.
+        agreement: the part of the points inside that get the label of the usual form, in float32.
+    """
+
+    end_to_end: Times
+    agreement: float
+
+
+@dataclass
 class BenchReport:
     """What was measured, on what.
 
@@ -46,6 +60,7 @@ class BenchReport:
             more than `end_to_end`.
         network: on points and voxels that are already there.
         end_to_end: from the file to the labels in host memory, as `elite predict` makes them.
+        captured: by precision, where it was asked for.
     """
 
     device: str
@@ -57,6 +72,7 @@ class BenchReport:
     stages: dict[str, Times]
     network: Times
     end_to_end: Times
+    captured: dict[str, CapturedReport]
 
 
 class _Laps:
@@ -92,9 +108,13 @@ def bench(
     device: torch.device,
     *,
     rounds: int,
+    captured: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BenchReport:
-    """Predicts each of `rounds` times, one scan after the other, in three ways.
+    """Predicts `rounds` times, one scan after the other, in three ways.
+
+    Args:
+        captured: also at a fixed capacity, which on CUDA is one graph, in each precision.
 
     Raises:
         EliteError: if a file is not a scan.
@@ -102,6 +122,7 @@ def bench(
     predictor = Predictor(student, device)
     stages, network, whole = (_Laps(device) for _ in range(3))
     total = rounds + WARM_UP
+    scans = scans[:total]
     num_points = 0
     for number in range(total):
         path = scans[number % len(scans)]
@@ -121,6 +142,7 @@ def bench(
         stages=stages.times(),
         network=network.times()["network"],
         end_to_end=whole.times()["end to end"],
+        captured=_captured(predictor, spec, scans, total) if captured else {},
     )
 
 
@@ -151,6 +173,29 @@ def _network_alone(predictor: Predictor, spec: DatasetSpec, path: Path, laps: _L
     laps.start()
     predictor.network.logits(points, pyramid)
     laps.lap("network")
+
+
+def _captured(
+    predictor: Predictor, spec: DatasetSpec, scans: Sequence[Path], total: int
+) -> dict[str, CapturedReport]:
+    """One form after the other, as each holds the buffers of the largest scan."""
+    largest = max(len(read_points(path, spec.points)) for path in scans)
+    reports = {}
+    for name, dtype in PRECISIONS.items():
+        student = predictor.network.capture(max(largest, 1), dtype=dtype)
+        laps, same, inside = _Laps(predictor.device), 0, 0
+        for number in range(total):
+            path = scans[number % len(scans)]
+            laps.start()
+            labels = student(torch.from_numpy(read_points(path, spec.points))).cpu().numpy()
+            laps.lap("end to end")
+            student.check()
+            if number < len(scans):
+                wanted = predictor(read_points(path, spec.points)).labels
+                same += int(((labels == wanted) & (labels > 0)).sum())
+                inside += int((labels > 0).sum())
+        reports[name] = CapturedReport(laps.times()["end to end"], same / max(inside, 1))
+    return reports
 
 
 @contextmanager

@@ -85,6 +85,22 @@ def test_on_a_gpu_the_worst_case_counts_with_its_roofline(tmp_path: Path) -> Non
     )
 
 
+def test_the_graph_has_a_time_of_its_own_and_the_labels_of_float32(tmp_path: Path) -> None:
+    group, half = "a scan, from points on the device to labels", {"precision": "fp16"}
+    info = {"p99": 2e-3, "agreement": 0.9985}
+    entries = [
+        entry(group, "elite_ops", 5e-3, **half, info=info),
+        entry(group, "elite_ops_captured", 1e-3, **half, info=info),
+        entry(group, "spconv_rows", 16e-3, **half, info=info),
+    ]
+    results = [write(tmp_path, entries)]
+    assert reached(results, "scan in GPU memory to labels") == ["1 ms"]
+    assert reached(results, "the same, p99") == ["2 ms"]
+    assert reached(results, "the same, against the authors' formulation") == ["16.00 x"]
+    assert reached(results, "labels of float32 in fp16") == ["99.850%"]
+    assert reached(results, "labels of float32 in bf16") == [""]
+
+
 def test_a_column_for_each_file_of_the_device(on_cpu: Results) -> None:
     text = targets([on_cpu, on_cpu])
     assert text.splitlines()[2] == "| what | target | a | a |"

@@ -33,15 +33,27 @@ def test_every_form_is_the_student(name: str, two_threads: None, tmp_path: Path)
         assert torch.equal(valid, wanted.valid)
         assert 0 < int(valid.sum()) < len(points)
         assert_close(logits, wanted.logits, atol=1e-4, rtol=1e-4)
-        network = form.network(points, batch_index)()
-        inner = network[valid] if len(network) == len(points) else network
-        assert_close(inner, wanted.logits[valid], atol=1e-4, rtol=1e-4)
+        if form.network is not None:
+            network = form.network(points, batch_index)()
+            inner = network[valid] if len(network) == len(points) else network
+            assert_close(inner, wanted.logits[valid], atol=1e-4, rtol=1e-4)
         path = tmp_path / "scan.bin"
         write_points(path, points.numpy())
         labels = torch.from_numpy(form.label_file(path))
         assert torch.equal(labels > 0, valid)
         assert agreement(logits, wanted.logits) > 0.99
         assert torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize("name", ["elite_ops", "elite_ops_captured", "torch_keys"])
+@torch.no_grad()
+def test_half_precision_agrees_for_the_most_part(name: str) -> None:
+    points = scan()[1]
+    batch_index = torch.zeros(len(points), dtype=torch.int64)
+    wanted = random_student(CPU)(points, batch_index, 1)
+    logits, valid = build_form(name, CPU, "bf16").logits(points, batch_index)
+    assert torch.equal(valid, wanted.valid)
+    assert 0.95 < agreement(logits[valid].float(), wanted.logits[valid]) < 1
 
 
 def test_packed_keys_are_rows() -> None:
@@ -64,8 +76,6 @@ def test_every_training_step_has_the_same_gradients(name: str) -> None:
 
 
 def test_what_does_not_exist_is_missing() -> None:
-    with pytest.raises(Missing, match="fused form has no bf16"):
-        build_form("elite_ops", CPU, "bf16")
     with pytest.raises(Missing, match="spconv has no bf16"):
         build_form("spconv_rows", CPU, "bf16")
 

@@ -73,6 +73,21 @@ def test_bench_command(weights: Path, dataset: Path) -> None:
         torch.set_num_threads(threads)
 
 
+def test_the_captured_form_has_times_and_agrees(weights: Path, dataset: Path) -> None:
+    common = (dataset, "--weights", weights, "--rounds", "4", "--device", "cpu", "--captured")
+    code, out, err = run(*common, "--json")
+    assert code == 0, err
+    captured = json.loads(out)["captured"]
+    assert list(captured) == ["float32", "float16", "bfloat16"]
+    assert captured["float32"]["agreement"] == 1
+    assert 0.9 < captured["bfloat16"]["agreement"] <= 1
+    assert captured["float16"]["end_to_end"]["p50"] > 0
+    code, out, err = run(*common)
+    assert code == 0, err
+    assert "file to labels, captured, float16" in out
+    assert "100.000% in float32" in out
+
+
 @pytest.mark.slow
 def test_nothing_need_be_at_hand() -> None:
     code, out, err = run("--rounds", "1", "--device", "cpu")
