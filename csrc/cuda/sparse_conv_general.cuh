@@ -77,13 +77,9 @@ __global__ void __launch_bounds__(kThreads)
   for (int i = 0; i < kMicro; ++i) {
     const int64_t to = output_row(args, num_rows, first_row + row * kMicro + i);
     if (to < 0) continue;
-    const OutputRow<T> to_row(args, to);
-#pragma unroll
-    for (int j = 0; j < kMicro; ++j) {
-      const int64_t to_column = first_column + column + j * (kTile / kMicro);
-      if (to_column >= c_out) continue;
-      to_row.template write<1>(args.epilogue, to_column, {sums[i][j]});
-    }
+    OutputRow<T>(args, to).template write<1, kMicro>(
+        first_column + column, kTile / kMicro,
+        [&](int j, int /*of one*/) -> Sum& { return sums[i][j]; });
   }
 }
 

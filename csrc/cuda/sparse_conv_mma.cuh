@@ -30,8 +30,8 @@ bool supports(const SparseConvArguments<T>& args, bool allow_tf32) {
   return has_products_of<T>(allow_tf32) && args.shape.c_in > 0 && args.shape.c_in % 16 == 0 &&
          args.shortcut.channels % 16 == 0 && args.shape.c_out * sizeof(T) % 16 == 0 &&
          all_start_on_vectors({args.features, args.weight, args.shortcut.features,
-                               args.shortcut.weight, residuals[0].data, residuals[1].data,
-                               residuals[2].data, residuals[3].data});
+                               args.shortcut.weight, args.epilogue.bias, residuals[0].data,
+                               residuals[1].data, residuals[2].data, residuals[3].data});
 }
 
 // Whether `weight_partials` can: channels of both sides in multiples of 16, and both matrices.

@@ -5,6 +5,7 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
+#include <type_traits>
 
 #include "common/error_flag.h"
 #include "common/num_rows.h"
@@ -104,49 +105,90 @@ __device__ __forceinline__ void report_if(bool outside, int32_t* error_flag) {
 
 // A row of the output, and the rows that are added to it: null where there is nothing to add.
 template <typename T>
-struct OutputRow {
-  T* out;
-  const T* residuals[kMaxResiduals];
-
+class OutputRow {
+ public:
   __device__ __forceinline__ OutputRow(const SparseConvArguments<T>& args, int64_t row)
-      : out(args.out + row * args.shape.c_out) {
+      : args_(args), out_(args.out + row * args.shape.c_out) {
+    int64_t rows[kMaxResiduals];
 #pragma unroll
     for (int r = 0; r < kMaxResiduals; ++r) {
       const GatheredRows<T>& from = args.epilogue.residuals[r];
-      int64_t from_row = from.data ? row : -1;
-      if (from.data && from.rows) {
-        from_row = checked_row(from.rows[row], from.num_rows, args.error_flag);
+      rows[r] = from.data && from.rows ? from.rows[row] : row;
+    }
+    bool outside = false;
+#pragma unroll
+    for (int r = 0; r < kMaxResiduals; ++r) {
+      const GatheredRows<T>& from = args.epilogue.residuals[r];
+      const bool is_wrong = from.data && from.rows && (rows[r] < -1 || rows[r] >= from.num_rows);
+      outside |= is_wrong;
+      const bool adds = from.data && rows[r] >= 0 && !is_wrong;
+      residuals_[r] = adds ? from.data + rows[r] * args.shape.c_out : nullptr;
+    }
+    report_if(outside, args.error_flag);
+  }
+
+  // Finishes sums and writes them: kGroups groups of kWidth neighbouring columns, `stride` columns
+  // from each to the next. `sum(group, i)` is a sum; addresses of kWidth elements are aligned.
+  template <int kWidth, int kGroups, typename Sum>
+  __device__ __forceinline__ void write(int64_t first_column, int stride, const Sum& sum) const {
+    const SparseConvEpilogue<T>& epilogue = args_.epilogue;
+    const Columns<kWidth> columns{first_column, stride, args_.shape.c_out};
+    if (epilogue.bias) add<kWidth, kGroups>(epilogue.bias, columns, sum);
+#pragma unroll
+    for (const T* residual : residuals_) {
+      if (residual) add<kWidth, kGroups>(residual, columns, sum);
+    }
+#pragma unroll
+    for (int g = 0; g < kGroups; ++g) {
+      Packed<T, kWidth> result;
+#pragma unroll
+      for (int i = 0; i < kWidth; ++i) {
+        const accumulate_t<T> value = sum(g, i);
+        result.values[i] = static_cast<T>(value < 0 ? value * epilogue.negative_slope : value);
       }
-      residuals[r] = from_row < 0 ? nullptr : from.data + from_row * args.shape.c_out;
+      if (columns.exists(g)) *columns.at(out_, g) = result;
     }
   }
 
-  // Finishes kWidth neighbouring sums and writes them; addresses of kWidth elements are aligned.
+ private:
   template <int kWidth>
-  __device__ __forceinline__ void write(const SparseConvEpilogue<T>& epilogue, int64_t column,
-                                        Packed<accumulate_t<T>, kWidth> sums) const {
-    using Sum = accumulate_t<T>;
-    using Elements = Packed<T, kWidth>;
-    if (epilogue.bias) {
+  struct Columns {
+    int64_t first;
+    int stride;
+    int64_t c_out;
+
+    __device__ __forceinline__ bool exists(int group) const {
+      return first + group * stride < c_out;
+    }
+    template <typename Element>
+    __device__ __forceinline__ auto* at(Element* row, int group) const {
+      using Group =
+          std::conditional_t<std::is_const_v<Element>, const Packed<T, kWidth>, Packed<T, kWidth>>;
+      return reinterpret_cast<Group*>(row + first + group * stride);
+    }
+  };
+
+  // All loads of a row run together.
+  template <int kWidth, int kGroups, typename Sum>
+  __device__ __forceinline__ static void add(const T* row, const Columns<kWidth>& columns,
+                                             const Sum& sum) {
+    Packed<T, kWidth> added[kGroups];
+#pragma unroll
+    for (int g = 0; g < kGroups; ++g) {
+      if (columns.exists(g)) added[g] = *columns.at(row, g);
+    }
+#pragma unroll
+    for (int g = 0; g < kGroups; ++g) {
+      if (!columns.exists(g)) continue;
 #pragma unroll
       for (int i = 0; i < kWidth; ++i)
-        sums.values[i] += static_cast<Sum>(epilogue.bias[column + i]);
+        sum(g, i) += static_cast<accumulate_t<T>>(added[g].values[i]);
     }
-#pragma unroll
-    for (const T* residual : residuals) {
-      if (residual == nullptr) continue;
-      const Elements added = *reinterpret_cast<const Elements*>(residual + column);
-#pragma unroll
-      for (int i = 0; i < kWidth; ++i) sums.values[i] += static_cast<Sum>(added.values[i]);
-    }
-    Elements result;
-#pragma unroll
-    for (int i = 0; i < kWidth; ++i) {
-      const Sum sum = sums.values[i];
-      result.values[i] = static_cast<T>(sum < 0 ? sum * epilogue.negative_slope : sum);
-    }
-    *reinterpret_cast<Elements*>(out + column) = result;
   }
+
+  const SparseConvArguments<T>& args_;
+  T* out_;
+  const T* residuals_[kMaxResiduals];
 };
 
 }  // namespace elite_ops::cuda

@@ -131,21 +131,16 @@ __device__ __forceinline__ void multiply_slab(const T* a, const T* b, int lane,
 template <int kWidth, typename T>
 __device__ __forceinline__ void store_slab(const SparseConvArguments<T>& args, int64_t first_row,
                                            int64_t first_column, int lane,
-                                           const float (&sums)[kWidth / 8][4]) {
+                                           float (&sums)[kWidth / 8][4]) {
   // Read again: kept over the main loop, the number would cost registers.
   const int64_t num_rows = true_rows(args.num_rows, args.shape.num_out);
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int64_t to = output_row(args, num_rows, first_row + lane / 4 + half * 8);
-    if (to < 0) continue;
-    const OutputRow<T> row(args, to);
-#pragma unroll
-    for (int tile = 0; tile < kWidth / 8; ++tile) {
-      const int64_t column = first_column + tile * 8 + lane % 4 * 2;
-      if (column >= args.shape.c_out) continue;
-      row.template write<2>(args.epilogue, column,
-                            {sums[tile][half * 2], sums[tile][half * 2 + 1]});
-    }
+    const int64_t row = output_row(args, num_rows, first_row + lane / 4 + half * 8);
+    if (row < 0) continue;
+    OutputRow<T>(args, row).template write<2, kWidth / 8>(
+        first_column + lane % 4 * 2, 8,
+        [&](int tile, int i) -> float& { return sums[tile][half * 2 + i]; });
   }
 }
 
