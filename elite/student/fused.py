@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elite.student.block import NEGATIVE_SLOPE, PointBranch, ResidualBlock, SPVBlock
@@ -63,6 +64,15 @@ class FusedLinear(nn.Module):
         scale, shift = _scale_and_shift(norm)
         bias = linear.bias + linear.weight @ shift
         return cls(linear.weight * scale, bias, negative_slope)
+
+    def padded(self) -> FusedLinear:
+        """With columns of zeros up to a multiple of 8.
+
+        Rows of the weight are then multiples of 16 bytes, which the tensor-core kernels ask for.
+        """
+        missing = -self.weight.shape[1] % 8
+        bias = None if self.bias is None else F.pad(self.bias, (0, missing))
+        return FusedLinear(F.pad(self.weight, (0, missing)).T, bias, self.negative_slope)
 
     def forward(
         self,
@@ -208,7 +218,7 @@ class FusedStudent(nn.Module):
         bias = hidden.bias + hidden.weight @ torch.cat([output.bias for output in outputs])
         self.hidden = FusedLinear(folded[0], bias, negative_slope=0.0)
         self.parts = nn.ModuleList(FusedLinear(weight, None) for weight in folded[1:])
-        self.classes = FusedLinear.of(student.head.logits)
+        self.classes = FusedLinear.of(student.head.logits).padded()
         self.eval()
 
     @torch.no_grad()
@@ -296,5 +306,6 @@ class FusedStudent(nn.Module):
             for part, at_voxels, level in zip(self.parts, mixed[1:], levels[1:], strict=True)
         ]
         residuals = list(zip(parts, rows[1:], strict=True))
-        logits: Tensor = self.classes(self.hidden(mixed[0], rows=rows[0], residuals=residuals))
+        hidden = self.hidden(mixed[0], rows=rows[0], residuals=residuals)
+        logits: Tensor = self.classes(hidden)[:, : self.config.num_classes]
         return voxel_to_point(logits, cells.points) if cells else logits

@@ -7,6 +7,7 @@ from plain_student import plain_student, random_reference_checkpoint
 from torch.testing import assert_close
 
 from elite.student import Student, StudentConfig
+from elite.student.fused import FusedLinear, FusedResidualBlock
 
 
 def inside(points: torch.Tensor) -> torch.Tensor:
@@ -63,6 +64,18 @@ def test_fused_form_equals_the_network(student) -> None:
     logits, valid = student.fused()(points, batch_index, batch_size=2)
     assert torch.equal(valid, want.valid)
     assert_close(logits, want.logits, atol=1e-4, rtol=1e-4)
+
+
+def test_fused_form_has_only_products_for_tensor_cores(student) -> None:
+    """In 16 bits: input channels in multiples of 16, rows of weights in multiples of 16 bytes."""
+    for module in student.fused().modules():
+        if isinstance(module, FusedLinear):
+            weights = [module.weight]
+        elif isinstance(module, FusedResidualBlock):
+            weights = [module.conv1, module.conv2, module.shortcut]
+        else:
+            continue
+        assert [(w.shape[-2] % 16, w.shape[-1] % 8) for w in weights] == [(0, 0)] * len(weights)
 
 
 @torch.no_grad()
