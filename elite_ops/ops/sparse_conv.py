@@ -34,7 +34,8 @@ def sparse_conv(
         One row per output voxel, of the dtype of `features`.
 
     Raises:
-        ValueError: if shapes or devices don't fit together.
+        ValueError: if shapes or devices don't fit together, or not all rows of the map are
+            true (`KernelMap.num_rows`).
         TypeError: if dtypes differ or are not floating.
         IndexError: if the map names a row that does not exist (on CUDA: see `check_device_errors`).
 
@@ -43,6 +44,8 @@ def sparse_conv(
     *Deterministic:* yes, bit for bit, whatever the number of threads; gradients too.
     *Source:* Graham et al., Submanifold sparse convolutional networks, CVPR 2018.
     """
+    if kernel_map.num_rows is not None:
+        raise ValueError("sparse_conv: `kernel_map` must have true rows alone, got a counted one")
     if torch.is_autocast_enabled(features.device.type):
         dtype = torch.get_autocast_dtype(features.device.type)
         features, weight = features.to(dtype), weight.to(dtype)

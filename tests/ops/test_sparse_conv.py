@@ -428,6 +428,12 @@ def test_rejects(changes: dict[str, object], error: type[Exception], message: st
         call(**changes)
 
 
+def test_rejects_maps_of_which_not_all_rows_are_true() -> None:
+    kernel_map = replace(submanifold_map(random_indices(4)), num_rows=torch.tensor(3))
+    with pytest.raises(ValueError, match="sparse_conv: `kernel_map` must have true rows alone"):
+        sparse_conv(*random_inputs(kernel_map, 2, 5)[:2], kernel_map)
+
+
 def test_rejects_in_the_other_ops() -> None:
     table = torch.zeros(3, 4, dtype=torch.int32)
     features, weight, bias = torch.zeros(4, 2), torch.zeros(3, 2, 5), torch.zeros(5)
