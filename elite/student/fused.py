@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["FusedStudent"]
 
+MAX_RESIDUALS = 4  # that one `linear_fused` adds
+
 
 def _scale_and_shift(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     """A batch norm in evaluation mode is x * scale + shift."""
@@ -301,11 +303,14 @@ class FusedStudent(nn.Module):
         has_cells = mixed[0].is_cpu and levels[0].points.num_rows is None
         cells = find_cells(levels) if has_cells else None
         rows = cells.voxels if cells else [level.points.inverse for level in levels]
-        parts = [
-            part(at_voxels, num_rows=level.points.num_rows)
-            for part, at_voxels, level in zip(self.parts, mixed[1:], levels[1:], strict=True)
-        ]
-        residuals = list(zip(parts, rows[1:], strict=True))
+        residuals: list[tuple[Tensor, Tensor | None]] = []
+        for part, at_voxels, level, own in zip(
+            self.parts, mixed[1:], levels[1:], rows[1:], strict=True
+        ):
+            if len(residuals) < MAX_RESIDUALS:
+                residuals.append((part(at_voxels, num_rows=level.points.num_rows), own))
+            else:
+                residuals = [(part(at_voxels, rows=own, residuals=residuals), None)]
         hidden = self.hidden(mixed[0], rows=rows[0], residuals=residuals)
         logits: Tensor = self.classes(hidden)[:, : self.config.num_classes]
         return voxel_to_point(logits, cells.points) if cells else logits

@@ -79,6 +79,16 @@ def test_fused_form_has_only_products_for_tensor_cores(student) -> None:
 
 
 @torch.no_grad()
+def test_fused_form_of_many_scales() -> None:
+    torch.manual_seed(0)
+    scales = (1, 2, 4, 8, 16, 32, 64, 128)
+    student = Student(StudentConfig(channels=16, head_channels=16, scales=scales)).eval()
+    points, batch_index = scan(500), torch.zeros(500, dtype=torch.int64)
+    logits, _ = student.fused()(points, batch_index)
+    assert_close(logits, student(points, batch_index).logits, atol=1e-4, rtol=1e-4)
+
+
+@torch.no_grad()
 def test_fused_form_keeps_the_weights_of_its_moment(checkpoint) -> None:
     student = Student.from_reference_checkpoint(checkpoint).train()
     points, batch_index = scan(300), torch.zeros(300, dtype=torch.int64)
