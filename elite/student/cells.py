@@ -28,17 +28,17 @@ def find_cells(levels: Sequence[Level]) -> Cells:
     A scan's points lie in several times fewer cells. On CUDA counting them would wait for the
     device, and the memory that they save is not what a GPU lacks.
     """
-    inside = levels[0].points.inverse >= 0
-    key, size = inside.new_zeros(int(inside.sum()), dtype=torch.int64), 1
+    inside = (levels[0].points.inverse >= 0).nonzero().flatten()
+    key, size = torch.zeros_like(inside), 1
     for level in levels:
         if size * level.points.num_segments >= 2**63:  # numbered anew, there are few
             distinct, key = torch.unique(key, return_inverse=True)
             size = len(distinct)
-        key = key * level.points.num_segments + level.points.inverse[inside]
+        key = key * level.points.num_segments + level.points.inverse.index_select(0, inside)
         size *= level.points.num_segments
     distinct, cell = torch.unique(key, return_inverse=True)
     inverse = torch.full_like(levels[0].points.inverse, -1)
-    inverse[inside] = cell.int()
+    inverse.index_copy_(0, inside, cell.int())
     points = build_segments(inverse, len(distinct))
-    first = points.order[points.offsets[:-1].long()].long()
-    return Cells([level.points.inverse[first] for level in levels], points)
+    first = points.order.index_select(0, points.offsets[:-1])
+    return Cells([level.points.inverse.index_select(0, first) for level in levels], points)
