@@ -3,6 +3,7 @@
 from elite_ops._extension import build_info
 from elite_ops.errors import check_device_errors
 from elite_ops.kernel_map import KernelMap, RowGroups
+from elite_ops.memory import CpuMemory, cpu_memory, empty_cpu_cache
 from elite_ops.ops.confusion_matrix import confusion_matrix
 from elite_ops.ops.distillation_loss import distillation_loss
 from elite_ops.ops.encode_voxels import encode_voxels
@@ -24,6 +25,7 @@ from elite_ops.sparse_tensor import SparseTensor
 from elite_ops.voxels import Voxels
 
 __all__ = [
+    "CpuMemory",
     "KernelMap",
     "PointTransition",
     "RowGroups",
@@ -38,7 +40,9 @@ __all__ = [
     "build_transition",
     "check_device_errors",
     "confusion_matrix",
+    "cpu_memory",
     "distillation_loss",
+    "empty_cpu_cache",
     "encode_voxels",
     "group_rows",
     "linear_fused",

@@ -2,7 +2,6 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/ops/aminmax.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
@@ -13,6 +12,7 @@
 
 #include "check.h"
 #include "compute_type.h"
+#include "empty.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
 #include "cuda/distillation_loss.h"
@@ -144,7 +144,7 @@ std::tuple<at::Tensor, at::Tensor> distillation_loss_cpu(
   check_index_range(op, index_, student_.size(0));
   const auto student = as_computed(student_), teacher = as_computed(teacher_);
   const auto index = contiguous(index_), weight = contiguous(weight_);
-  auto loss = at::empty({}, student.options()), scale = at::empty({}, student.options());
+  auto loss = empty({}, student.options()), scale = empty({}, student.options());
   AT_DISPATCH_FLOATING_TYPES(student.scalar_type(), op, [&] {
     cpu::distillation_loss(cpu_inputs<scalar_t>(student, teacher, index, weight, temperature),
                            terms, loss.mutable_data_ptr<scalar_t>(),
@@ -162,7 +162,7 @@ at::Tensor distillation_loss_backward_cpu(const at::Tensor& grad_loss, const at:
   const auto student = as_computed(student_), teacher = as_computed(teacher_);
   const auto order = contiguous(order_), offsets = contiguous(offsets_);
   const auto weight = contiguous(weight_);
-  auto grad_student = at::empty(student.sizes(), student.options());
+  auto grad_student = empty(student.sizes(), student.options());
   AT_DISPATCH_FLOATING_TYPES(student.scalar_type(), "distillation_loss_backward", [&] {
     cpu::distillation_loss_backward(cpu_inputs<scalar_t>(student, teacher, {}, weight, temperature),
                                     grad_loss.item<scalar_t>() * scale.item<scalar_t>(),
@@ -199,9 +199,9 @@ std::tuple<at::Tensor, at::Tensor> distillation_loss_cuda(
   const auto index = contiguous(index_), weight = contiguous(weight_);
   const auto options = student.options().dtype(sum_type(student.scalar_type()));
   if (teacher.size(0) == 0) return {at::zeros({}, options), at::zeros({}, options)};
-  auto loss = at::empty({}, options), scale = at::empty({}, options);
+  auto loss = empty({}, options), scale = empty({}, options);
   const auto bytes = static_cast<int64_t>(cuda::distillation_loss_workspace_bytes(teacher.size(0)));
-  auto workspace = at::empty({bytes}, options.dtype(at::kByte));
+  auto workspace = empty({bytes}, options.dtype(at::kByte));
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, student.scalar_type(), op, [&] {
     using Sum = cuda::accumulate_t<cuda_scalar<scalar_t>>;
     C10_CUDA_CHECK(
@@ -223,7 +223,7 @@ at::Tensor distillation_loss_backward_cuda(const at::Tensor& grad_loss, const at
   const auto student = student_.contiguous(), teacher = teacher_.contiguous();
   const auto order = contiguous(order_), offsets = contiguous(offsets_);
   const auto weight = contiguous(weight_);
-  auto grad_student = at::empty(student.sizes(), student.options());
+  auto grad_student = empty(student.sizes(), student.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kHalf, at::kBFloat16, student.scalar_type(), "distillation_loss_backward", [&] {
         using Sum = cuda::accumulate_t<cuda_scalar<scalar_t>>;

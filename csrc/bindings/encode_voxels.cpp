@@ -1,13 +1,13 @@
 #include "cpu/encode_voxels.h"
 
 #include <ATen/Dispatch.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <algorithm>
 #include <optional>
 
 #include "compute_type.h"
+#include "empty.h"
 #include "segments.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
@@ -80,7 +80,7 @@ at::Tensor encode_voxels_cpu(const at::Tensor& points_, const at::Tensor& invers
   const at::Tensor weight = as_computed(weight_), bias = as_computed(bias_);
   const VoxelPoints voxels =
       voxel_points(points, order, offsets, indices, voxel_size, origin, num_rows);
-  at::Tensor out = at::empty({voxels.voxels.rows, weight.size(1)}, weight.options());
+  at::Tensor out = empty({voxels.voxels.rows, weight.size(1)}, weight.options());
   AT_DISPATCH_FLOATING_TYPES(weight.scalar_type(), kOp, [&] {
     const VoxelEncoder<scalar_t> encoder{weight.const_data_ptr<scalar_t>(),
                                          bias.const_data_ptr<scalar_t>(), weight.size(1),
@@ -105,7 +105,7 @@ at::Tensor encode_voxels_cuda(const at::Tensor& points_, const at::Tensor& inver
   const at::Tensor weight = weight_.contiguous(), bias = bias_.contiguous();
   const VoxelPoints voxels =
       voxel_points(points, order, offsets, indices, voxel_size, origin, num_rows);
-  at::Tensor out = at::empty({voxels.voxels.rows, weight.size(1)}, weight.options());
+  at::Tensor out = empty({voxels.voxels.rows, weight.size(1)}, weight.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), kOp, [&] {
     using T = cuda_scalar<scalar_t>;
     using accumulate = cuda::accumulate_t<T>;

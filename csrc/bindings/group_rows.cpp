@@ -1,12 +1,12 @@
 #include "cpu/group_rows.h"
 
-#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
 #include <tuple>
 
 #include "check.h"
+#include "empty.h"
 #include "kernel_shape.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
@@ -31,7 +31,7 @@ std::tuple<at::Tensor, at::Tensor> group_rows_cpu(const at::Tensor& neighbors_,
                                                   c10::IntArrayRef kernel_size) {
   const RowGroups groups = check(neighbors_, kernel_size);
   const at::Tensor neighbors = neighbors_.contiguous();
-  at::Tensor order = at::empty({neighbors.size(1)}, neighbors.options());
+  at::Tensor order = empty({neighbors.size(1)}, neighbors.options());
   at::Tensor grouped = at::empty_like(neighbors);
   cpu::group_rows(groups, neighbors.const_data_ptr<int32_t>(), neighbors.size(1),
                   order.mutable_data_ptr<int32_t>(), grouped.mutable_data_ptr<int32_t>());
@@ -44,10 +44,10 @@ std::tuple<at::Tensor, at::Tensor> group_rows_cuda(const at::Tensor& neighbors_,
   const RowGroups groups = check(neighbors_, kernel_size);
   const c10::cuda::CUDAGuard guard(neighbors_.device());
   const at::Tensor neighbors = neighbors_.contiguous();
-  at::Tensor order = at::empty({neighbors.size(1)}, neighbors.options());
+  at::Tensor order = empty({neighbors.size(1)}, neighbors.options());
   at::Tensor grouped = at::empty_like(neighbors);
   const auto bytes = static_cast<int64_t>(cuda::group_rows_workspace_bytes(neighbors.size(1)));
-  at::Tensor workspace = at::empty({bytes}, neighbors.options().dtype(at::kByte));
+  at::Tensor workspace = empty({bytes}, neighbors.options().dtype(at::kByte));
   C10_CUDA_CHECK(cuda::group_rows(groups, neighbors.const_data_ptr<int32_t>(), neighbors.size(1),
                                   workspace.mutable_data_ptr(), order.mutable_data_ptr<int32_t>(),
                                   grouped.mutable_data_ptr<int32_t>(),

@@ -1,9 +1,9 @@
 #include "cpu/kernel_map.h"
 
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include "check.h"
+#include "empty.h"
 #include "kernel_shape.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
@@ -36,7 +36,7 @@ at::Tensor build_kernel_map_cpu(const at::Tensor& indices_, c10::IntArrayRef spa
                              indices.size(0),
                              batch_size,
                              {spatial_shape[0], spatial_shape[1], spatial_shape[2]}};
-  at::Tensor neighbors = at::empty({kernel.num_offsets(), indices.size(0)}, indices.options());
+  at::Tensor neighbors = empty({kernel.num_offsets(), indices.size(0)}, indices.options());
   const cpu::VoxelSetError error = cpu::build_kernel_map(voxels, kernel, voxels.num_voxels,
                                                          neighbors.mutable_data_ptr<int32_t>());
   const int32_t* row = voxels.indices + error.row * 4;
@@ -58,9 +58,9 @@ at::Tensor build_kernel_map_cuda(const at::Tensor& indices_, c10::IntArrayRef sp
   const at::Tensor indices = indices_.contiguous();
   const VoxelGrid grid = make_grid(spatial_shape.data(), 1, batch_size, false);
   const int64_t num_voxels = indices.size(0);
-  at::Tensor neighbors = at::empty({kernel.num_offsets(), num_voxels}, indices.options());
+  at::Tensor neighbors = empty({kernel.num_offsets(), num_voxels}, indices.options());
   const auto bytes = static_cast<int64_t>(cuda::kernel_map_workspace_bytes(num_voxels, grid));
-  at::Tensor workspace = at::empty({bytes}, indices.options().dtype(at::kByte));
+  at::Tensor workspace = empty({bytes}, indices.options().dtype(at::kByte));
   C10_CUDA_CHECK(cuda::build_kernel_map(indices.const_data_ptr<int32_t>(), num_voxels, grid, kernel,
                                         workspace.mutable_data_ptr(),
                                         neighbors.mutable_data_ptr<int32_t>(), device_error_flag(),

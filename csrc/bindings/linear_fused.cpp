@@ -1,7 +1,6 @@
 #include "cpu/linear_fused.h"
 
 #include <ATen/Dispatch.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <optional>
@@ -10,6 +9,7 @@
 
 #include "check.h"
 #include "compute_type.h"
+#include "empty.h"
 #ifdef ELITE_WITH_CUDA
 #include <ATen/Context.h>
 
@@ -129,7 +129,7 @@ at::Tensor linear_fused_cpu(const at::Tensor& features, const std::optional<at::
   const std::vector<Gathered> added = gathered_residuals(linear);
   const at::Tensor weight = as_computed(weight_), bias = as_computed(bias_);
   const cpu::LinearShape shape{linear.num_out(), weight.size(0), weight.size(1)};
-  at::Tensor out = at::empty({shape.num_out, shape.c_out}, weight.options());
+  at::Tensor out = empty({shape.num_out, shape.c_out}, weight.options());
   AT_DISPATCH_FLOATING_TYPES(weight.scalar_type(), kOp, [&] {
     std::vector<GatheredRows<scalar_t>> pointers;
     for (const Gathered& g : added) pointers.push_back(cpu_pointers<scalar_t>(g));
@@ -163,7 +163,7 @@ at::Tensor linear_fused_cuda(const at::Tensor& features, const std::optional<at:
   const Gathered input(features, rows);
   const std::vector<Gathered> added = gathered_residuals(linear);
   const at::Tensor weight = weight_.contiguous(), bias = contiguous(bias_);
-  at::Tensor out = at::empty({linear.num_out(), weight.size(1)}, weight.options());
+  at::Tensor out = empty({linear.num_out(), weight.size(1)}, weight.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), kOp, [&] {
     cuda::LinearArguments<cuda_scalar<scalar_t>> args;
     args.num_out = out.size(0);

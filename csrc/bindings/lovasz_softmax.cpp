@@ -2,7 +2,6 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/OpMathType.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
@@ -15,6 +14,7 @@
 #include "check.h"
 #include "common/ignore_label.h"
 #include "compute_type.h"
+#include "empty.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
 #include "cuda/lovasz_softmax.h"
@@ -71,7 +71,7 @@ std::tuple<at::Tensor, at::Tensor> lovasz_softmax_cpu(const at::Tensor& logits_,
   const auto labels = labels_.contiguous();
   check_labels(labels, logits_.size(1), ignore_label);
   const auto logits = as_computed(logits_);
-  auto loss = at::empty({}, logits.options());
+  auto loss = empty({}, logits.options());
   auto grad_probabilities = at::zeros({logits.size(1), logits.size(0)}, logits.options());
   AT_DISPATCH_FLOATING_TYPES(logits.scalar_type(), kOp, [&] {
     *loss.mutable_data_ptr<scalar_t>() =
@@ -110,13 +110,13 @@ std::tuple<at::Tensor, at::Tensor> lovasz_softmax_cuda(const at::Tensor& logits_
   const auto logits = logits_.contiguous(), labels = labels_.contiguous();
   const int64_t num_points = logits.size(0), num_classes = logits.size(1);
   const auto options = logits.options().dtype(at::toOpMathType(logits.scalar_type()));
-  auto loss = logits.numel() == 0 ? at::zeros({}, options) : at::empty({}, options);
-  auto grad_probabilities = at::empty({num_classes, num_points}, options);
+  auto loss = logits.numel() == 0 ? at::zeros({}, options) : empty({}, options);
+  auto grad_probabilities = empty({num_classes, num_points}, options);
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, logits.scalar_type(), kOp, [&] {
     using accumulate = at::opmath_type<scalar_t>;
     const size_t bytes =
         cuda::lovasz_softmax_workspace_bytes<cuda_scalar<scalar_t>>(num_points, num_classes);
-    auto workspace = at::empty({static_cast<int64_t>(bytes)}, options.dtype(at::kByte));
+    auto workspace = empty({static_cast<int64_t>(bytes)}, options.dtype(at::kByte));
     C10_CUDA_CHECK(cuda::lovasz_softmax(
         cuda_data<scalar_t>(logits), labels.const_data_ptr<int64_t>(), num_points, num_classes,
         ignore_label.value_or(kNoIgnoreLabel), classes == "present",

@@ -1,8 +1,8 @@
 #include "cpu/majority_vote.h"
 
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
+#include "empty.h"
 #include "segments.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
@@ -31,7 +31,7 @@ at::Tensor majority_vote_cpu(const at::Tensor& labels_, const at::Tensor& invers
   const at::Tensor labels = labels_.contiguous();
   const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
   const Csr segments = as_csr(order, offsets);
-  at::Tensor out = at::empty({segments.rows}, labels.options());
+  at::Tensor out = empty({segments.rows}, labels.options());
   const int64_t* data = labels.const_data_ptr<int64_t>();
   const int64_t bad = cpu::majority_vote(data, segments, num_classes, ignore_label,
                                          out.mutable_data_ptr<int64_t>());
@@ -50,7 +50,7 @@ at::Tensor majority_vote_cuda(const at::Tensor& labels_, const at::Tensor& inver
   const at::Tensor labels = labels_.contiguous();
   const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
   const Csr segments = as_csr(order, offsets);
-  at::Tensor out = at::empty({segments.rows}, labels.options());
+  at::Tensor out = empty({segments.rows}, labels.options());
   C10_CUDA_CHECK(cuda::majority_vote(labels.const_data_ptr<int64_t>(), segments, num_classes,
                                      ignore_label, out.mutable_data_ptr<int64_t>(),
                                      device_error_flag(), c10::cuda::getCurrentCUDAStream()));

@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 #include <torch/version.h>
 
+#include "cpu/memory_pool.h"
 #include "device_error.h"
 
 #ifndef ELITE_CUDA_ARCHITECTURES
@@ -26,10 +27,22 @@ py::dict build_info() {
   return info;
 }
 
+py::dict memory_statistics() {
+  const elite_ops::cpu::MemoryStatistics statistics = elite_ops::cpu::memory_statistics();
+  py::dict counts;
+  counts["in_use"] = statistics.in_use;
+  counts["kept"] = statistics.kept;
+  counts["allocations"] = statistics.allocations;
+  return counts;
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
   m.def("build_info", &build_info, "What this extension was built with.");
+  m.def("memory_statistics", &memory_statistics, "What the CPU memory pool holds.");
+  m.def("release_kept_memory", &elite_ops::cpu::release_kept_memory,
+        "Gives the CPU memory that waits to be used again back to the system.");
   m.def("take_device_errors", &elite_ops::take_device_errors, py::arg("device"),
         "Reads and clears the error flag of a CUDA device (bits of csrc/common/error_flag.h).");
 }

@@ -1,7 +1,6 @@
 #include "cpu/nms.h"
 
 #include <ATen/Dispatch.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -9,6 +8,7 @@
 
 #include "check.h"
 #include "compute_type.h"
+#include "empty.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
 #include "cuda/nms.h"
@@ -44,7 +44,7 @@ void check_no_nan(const char* name, const at::Tensor& t) {
 at::Tensor nms_cpu(const at::Tensor& boxes_, const at::Tensor& scores_, double iou_threshold) {
   check(boxes_, scores_, iou_threshold);
   const auto boxes = as_computed(boxes_), scores = as_computed(scores_);
-  auto kept = at::empty({boxes.size(0)}, boxes.options().dtype(at::kLong));
+  auto kept = empty({boxes.size(0)}, boxes.options().dtype(at::kLong));
   int64_t num_kept = 0;
   AT_DISPATCH_FLOATING_TYPES(boxes.scalar_type(), kOp, [&] {
     check_no_nan<scalar_t>("boxes", boxes);
@@ -62,12 +62,12 @@ at::Tensor nms_cuda(const at::Tensor& boxes_, const at::Tensor& scores_, double 
   const c10::cuda::CUDAGuard guard(boxes_.device());
   const auto boxes = boxes_.contiguous(), scores = scores_.contiguous();
   const int64_t num_boxes = boxes.size(0);
-  auto kept = at::empty({num_boxes}, boxes.options().dtype(at::kLong));
+  auto kept = empty({num_boxes}, boxes.options().dtype(at::kLong));
   if (num_boxes == 0) return kept;
-  auto num_kept = at::empty({}, kept.options());
+  auto num_kept = empty({}, kept.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, boxes.scalar_type(), kOp, [&] {
     const size_t bytes = cuda::nms_workspace_bytes<cuda_scalar<scalar_t>>(num_boxes);
-    auto workspace = at::empty({static_cast<int64_t>(bytes)}, kept.options().dtype(at::kByte));
+    auto workspace = empty({static_cast<int64_t>(bytes)}, kept.options().dtype(at::kByte));
     C10_CUDA_CHECK(cuda::nms(cuda_data<scalar_t>(boxes), cuda_data<scalar_t>(scores), num_boxes,
                              iou_threshold, workspace.mutable_data_ptr<uint8_t>(),
                              kept.mutable_data_ptr<int64_t>(), num_kept.mutable_data_ptr<int64_t>(),

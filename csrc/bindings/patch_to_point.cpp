@@ -1,13 +1,13 @@
 #include "cpu/patch_to_point.h"
 
 #include <ATen/Dispatch.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <tuple>
 
 #include "check.h"
 #include "compute_type.h"
+#include "empty.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
 #include "cuda/patch_to_point.h"
@@ -102,8 +102,8 @@ std::tuple<at::Tensor, at::Tensor> patch_to_point_cpu(const at::Tensor& patch_fe
   const bool is_double = patch_features.scalar_type() == at::kDouble;
   const auto patches = patch_features.to(is_double ? at::kDouble : at::kFloat);
   const PatchMap map = map_of(patches, height, width);
-  auto out = at::empty({num_points, map.channels}, patches.options());
-  auto cell = at::empty({num_points}, pixel.options());
+  auto out = empty({num_points, map.channels}, patches.options());
+  auto cell = empty({num_points}, pixel.options());
   AT_DISPATCH_FLOATING_TYPES(patches.scalar_type(), "patch_to_point", [&] {
     cpu::patch_to_point(patches.const_data_ptr<scalar_t>(), map, pixels, images, num_points,
                         out.mutable_data_ptr<scalar_t>(), cell.mutable_data_ptr<int32_t>());
@@ -123,7 +123,7 @@ at::Tensor patch_to_point_backward_cpu(const at::Tensor& grad_out_, const at::Te
   const auto grad_out = as_computed(grad_out_);
   const auto pixel = pixel_.contiguous(), order = order_.contiguous();
   const auto offsets = offsets_.contiguous();
-  auto grad_patches = at::empty(patch_shape, grad_out.options(), layout(channels_last));
+  auto grad_patches = empty(patch_shape, grad_out.options(), layout(channels_last));
   const PatchMap map = map_of(grad_patches, height, width);
   AT_DISPATCH_FLOATING_TYPES(grad_out.scalar_type(), "patch_to_point_backward", [&] {
     cpu::patch_to_point_backward(grad_out.const_data_ptr<scalar_t>(),
@@ -143,8 +143,8 @@ std::tuple<at::Tensor, at::Tensor> patch_to_point_cuda(const at::Tensor& patch_f
   const c10::cuda::CUDAGuard guard(patch_features.device());
   const auto pixel = pixel_.contiguous(), batch_index = batch_index_.contiguous();
   const int64_t num_points = pixel.size(0);
-  auto out = at::empty({num_points, patch_features.size(1)}, patch_features.options());
-  auto cell = at::empty({num_points}, pixel.options());
+  auto out = empty({num_points, patch_features.size(1)}, patch_features.options());
+  auto cell = empty({num_points}, pixel.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kHalf, at::kBFloat16, patch_features.scalar_type(), "patch_to_point", [&] {
         C10_CUDA_CHECK(cuda::patch_to_point(
@@ -164,7 +164,7 @@ at::Tensor patch_to_point_backward_cuda(const at::Tensor& grad_out_, const at::T
   const c10::cuda::CUDAGuard guard(grad_out_.device());
   const auto grad_out = grad_out_.contiguous(), pixel = pixel_.contiguous();
   const auto order = order_.contiguous(), offsets = offsets_.contiguous();
-  auto grad_patches = at::empty(patch_shape, grad_out.options(), layout(channels_last));
+  auto grad_patches = empty(patch_shape, grad_out.options(), layout(channels_last));
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kHalf, at::kBFloat16, grad_out.scalar_type(), "patch_to_point_backward", [&] {
         C10_CUDA_CHECK(cuda::patch_to_point_backward(

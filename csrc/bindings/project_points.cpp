@@ -1,13 +1,13 @@
 #include "cpu/project_points.h"
 
 #include <ATen/ops/aminmax.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <optional>
 #include <tuple>
 
 #include "check.h"
+#include "empty.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
 #include "cuda/project_points.h"
@@ -59,8 +59,8 @@ struct Call {
   Call(const at::Tensor& points_, const at::Tensor& projection_, const OptionalTensor& batch_index_)
       : points(points_.contiguous()), projection(projection_.contiguous()) {
     if (batch_index_.has_value()) batch_index = batch_index_->contiguous();
-    pixel = at::empty({points.size(0), 2}, points.options().dtype(at::kInt));
-    valid = at::empty({points.size(0)}, points.options().dtype(at::kBool));
+    pixel = empty({points.size(0), 2}, points.options().dtype(at::kInt));
+    valid = empty({points.size(0)}, points.options().dtype(at::kBool));
   }
 
   const int64_t* batch_data() const {

@@ -1,7 +1,6 @@
 #include "cpu/segment_reduce.h"
 
 #include <ATen/Dispatch.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <optional>
@@ -9,6 +8,7 @@
 
 #include "compute_type.h"
 #include "cpu/csr_reduce.h"
+#include "empty.h"
 #include "segments.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
@@ -43,7 +43,7 @@ at::Tensor segment_reduce_cpu(const char* op, const at::Tensor& src_, const at::
   check_num_rows(op, num_rows, offsets_.size(0) - 1, "src", src_);
   const at::Tensor src = as_computed(src_);
   const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
-  at::Tensor out = at::empty({offsets.size(0) - 1, src.size(1)}, src.options());
+  at::Tensor out = empty({offsets.size(0) - 1, src.size(1)}, src.options());
   AT_DISPATCH_FLOATING_TYPES(src.scalar_type(), "segment_reduce", [&] {
     cpu::csr_reduce(src.const_data_ptr<scalar_t>(), src.size(1),
                     as_csr(order, offsets, num_rows_data(num_rows)), mean,
@@ -71,8 +71,8 @@ std::tuple<at::Tensor, at::Tensor> segment_max_cpu(const at::Tensor& src_,
   check("segment_max", src_, inverse, order_, offsets_);
   const at::Tensor src = as_computed(src_);
   const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
-  at::Tensor out = at::empty({offsets.size(0) - 1, src.size(1)}, src.options());
-  at::Tensor argmax = at::empty(out.sizes(), order.options());
+  at::Tensor out = empty({offsets.size(0) - 1, src.size(1)}, src.options());
+  at::Tensor argmax = empty(out.sizes(), order.options());
   AT_DISPATCH_FLOATING_TYPES(src.scalar_type(), "segment_max", [&] {
     cpu::segment_max(src.const_data_ptr<scalar_t>(), src.size(1), as_csr(order, offsets),
                      out.mutable_data_ptr<scalar_t>(), argmax.mutable_data_ptr<int32_t>());
@@ -87,7 +87,7 @@ at::Tensor segment_mean_backward_cpu(const at::Tensor& grad_out_, const at::Tens
   check_segments(op, inverse_, order, offsets_, "grad_out", grad_out_);
   const at::Tensor grad_out = as_computed(grad_out_);
   const at::Tensor inverse = inverse_.contiguous(), offsets = offsets_.contiguous();
-  at::Tensor grad_src = at::empty({inverse.size(0), grad_out.size(1)}, grad_out.options());
+  at::Tensor grad_src = empty({inverse.size(0), grad_out.size(1)}, grad_out.options());
   AT_DISPATCH_FLOATING_TYPES(grad_out.scalar_type(), op, [&] {
     cpu::segment_mean_backward(grad_out.const_data_ptr<scalar_t>(),
                                inverse.const_data_ptr<int32_t>(), offsets.const_data_ptr<int32_t>(),
@@ -103,7 +103,7 @@ at::Tensor segment_max_backward_cpu(const at::Tensor& grad_out_, const at::Tenso
   check_backward(op, grad_out_, inverse_, argmax_.size(0));
   const at::Tensor grad_out = as_computed(grad_out_);
   const at::Tensor inverse = inverse_.contiguous(), argmax = argmax_.contiguous();
-  at::Tensor grad_src = at::empty({inverse.size(0), grad_out.size(1)}, grad_out.options());
+  at::Tensor grad_src = empty({inverse.size(0), grad_out.size(1)}, grad_out.options());
   AT_DISPATCH_FLOATING_TYPES(grad_out.scalar_type(), op, [&] {
     cpu::segment_max_backward(grad_out.const_data_ptr<scalar_t>(), argmax.const_data_ptr<int32_t>(),
                               inverse.const_data_ptr<int32_t>(), inverse.size(0), argmax.size(0),
@@ -122,7 +122,7 @@ at::Tensor segment_reduce_cuda(const char* op, const at::Tensor& src_, const at:
   const c10::cuda::CUDAGuard guard(src_.device());
   const at::Tensor src = src_.contiguous();
   const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
-  at::Tensor out = at::empty({offsets.size(0) - 1, src.size(1)}, src.options());
+  at::Tensor out = empty({offsets.size(0) - 1, src.size(1)}, src.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kHalf, at::kBFloat16, src.scalar_type(), "segment_reduce", [&] {
         C10_CUDA_CHECK(cuda::csr_reduce(
@@ -152,8 +152,8 @@ std::tuple<at::Tensor, at::Tensor> segment_max_cuda(const at::Tensor& src_,
   const c10::cuda::CUDAGuard guard(src_.device());
   const at::Tensor src = src_.contiguous();
   const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
-  at::Tensor out = at::empty({offsets.size(0) - 1, src.size(1)}, src.options());
-  at::Tensor argmax = at::empty(out.sizes(), order.options());
+  at::Tensor out = empty({offsets.size(0) - 1, src.size(1)}, src.options());
+  at::Tensor argmax = empty(out.sizes(), order.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, src.scalar_type(), "segment_max", [&] {
     C10_CUDA_CHECK(cuda::segment_max(cuda_data<scalar_t>(src), src.size(1), as_csr(order, offsets),
                                      cuda_mutable_data<scalar_t>(out),
@@ -171,7 +171,7 @@ at::Tensor segment_mean_backward_cuda(const at::Tensor& grad_out_, const at::Ten
   const c10::cuda::CUDAGuard guard(grad_out_.device());
   const at::Tensor grad_out = grad_out_.contiguous();
   const at::Tensor inverse = inverse_.contiguous(), offsets = offsets_.contiguous();
-  at::Tensor grad_src = at::empty({inverse.size(0), grad_out.size(1)}, grad_out.options());
+  at::Tensor grad_src = empty({inverse.size(0), grad_out.size(1)}, grad_out.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, grad_out.scalar_type(), op, [&] {
     C10_CUDA_CHECK(cuda::segment_mean_backward(
         cuda_data<scalar_t>(grad_out), inverse.const_data_ptr<int32_t>(),
@@ -188,7 +188,7 @@ at::Tensor segment_max_backward_cuda(const at::Tensor& grad_out_, const at::Tens
   const c10::cuda::CUDAGuard guard(grad_out_.device());
   const at::Tensor grad_out = grad_out_.contiguous();
   const at::Tensor inverse = inverse_.contiguous(), argmax = argmax_.contiguous();
-  at::Tensor grad_src = at::empty({inverse.size(0), grad_out.size(1)}, grad_out.options());
+  at::Tensor grad_src = empty({inverse.size(0), grad_out.size(1)}, grad_out.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, grad_out.scalar_type(), op, [&] {
     C10_CUDA_CHECK(cuda::segment_max_backward(
         cuda_data<scalar_t>(grad_out), argmax.const_data_ptr<int32_t>(),

@@ -1,6 +1,5 @@
 #include "cpu/segments.h"
 
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <tuple>
@@ -9,6 +8,7 @@
 #include "check.h"
 #include "common/segments.h"
 #include "cpu/parallel.h"
+#include "empty.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
 #include "cuda/segments.h"
@@ -58,8 +58,8 @@ struct Lists {
 std::tuple<at::Tensor, at::Tensor> build_segments_cpu(at::TensorList inverse,
                                                       c10::IntArrayRef num_segments) {
   const Lists lists(inverse, num_segments);
-  at::Tensor order = at::empty({lists.num_points}, lists.options());
-  at::Tensor offsets = at::empty({lists.num_offsets}, lists.options());
+  at::Tensor order = empty({lists.num_points}, lists.options());
+  at::Tensor offsets = empty({lists.num_offsets}, lists.options());
   const auto num_lists = static_cast<int64_t>(lists.inputs.size());
   std::vector<int32_t*> orders{order.mutable_data_ptr<int32_t>()};
   std::vector<int32_t*> all_offsets{offsets.mutable_data_ptr<int32_t>()};
@@ -89,10 +89,10 @@ std::tuple<at::Tensor, at::Tensor> build_segments_cuda(at::TensorList inverse,
                                                        c10::IntArrayRef num_segments) {
   const Lists lists(inverse, num_segments);
   const c10::cuda::CUDAGuard guard(lists.inverse[0].device());
-  at::Tensor order = at::empty({lists.num_points}, lists.options());
-  at::Tensor offsets = at::empty({lists.num_offsets}, lists.options());
+  at::Tensor order = empty({lists.num_points}, lists.options());
+  at::Tensor offsets = empty({lists.num_offsets}, lists.options());
   const size_t bytes = cuda::build_segments_workspace_bytes(lists.num_points);
-  at::Tensor workspace = at::empty({static_cast<int64_t>(bytes)}, lists.options().dtype(at::kByte));
+  at::Tensor workspace = empty({static_cast<int64_t>(bytes)}, lists.options().dtype(at::kByte));
   C10_CUDA_CHECK(cuda::build_segments(
       lists.inputs.data(), static_cast<int>(lists.inputs.size()),
       workspace.mutable_data_ptr<uint8_t>(), order.mutable_data_ptr<int32_t>(),

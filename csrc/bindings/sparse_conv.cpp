@@ -2,14 +2,13 @@
 
 #include <ATen/Dispatch.h>
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <optional>
 
 #include "check.h"
 #include "compute_type.h"
-
+#include "empty.h"
 #ifdef ELITE_WITH_CUDA
 #include <ATen/Context.h>
 
@@ -149,7 +148,7 @@ at::Tensor forward_cpu(const char* op, const at::Tensor& features, const at::Ten
   const auto s = as_computed(fused.shortcut), s_weight = as_computed(fused.shortcut_weight);
   const auto n = neighbors.contiguous();
   const auto shape = shape_of(features, neighbors, weight.size(2));
-  auto out = at::empty({shape.num_out, shape.c_out}, f.options());
+  auto out = empty({shape.num_out, shape.c_out}, f.options());
   AT_DISPATCH_FLOATING_TYPES(f.scalar_type(), "sparse_conv", [&] {
     SparseConvShortcut<scalar_t> shortcut;
     if (s.defined()) {
@@ -205,7 +204,7 @@ at::Tensor sparse_conv_backward_weight_cpu(const at::Tensor& features, const at:
   const auto f = as_computed(features), g = as_computed(grad_out);
   const auto n = neighbors.contiguous();
   const auto shape = shape_of(features, neighbors, grad_out.size(1));
-  auto grad_weight = at::empty({shape.num_offsets, shape.c_in, shape.c_out}, f.options());
+  auto grad_weight = empty({shape.num_offsets, shape.c_in, shape.c_out}, f.options());
   AT_DISPATCH_FLOATING_TYPES(f.scalar_type(), "sparse_conv", [&] {
     check_in_range(op,
                    cpu::sparse_conv_backward_weight(
@@ -231,7 +230,7 @@ at::Tensor forward_cuda(const at::Tensor& features, const at::Tensor& weight,
   const auto o = contiguous(order), b = contiguous(bias), r = contiguous(fused.residual);
   const auto s = contiguous(fused.shortcut), s_weight = contiguous(fused.shortcut_weight);
   const auto shape = shape_of(features, neighbors, weight.size(2));
-  auto out = at::empty({shape.num_out, shape.c_out}, f.options());
+  auto out = empty({shape.num_out, shape.c_out}, f.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, f.scalar_type(), "sparse_conv", [&] {
     cuda::SparseConvArguments<cuda_scalar<scalar_t>> args;
     args.shape = shape;
@@ -292,11 +291,11 @@ at::Tensor sparse_conv_backward_weight_cuda(const at::Tensor& features, const at
   const c10::cuda::CUDAGuard guard(features.device());
   const auto f = features.contiguous(), g = grad_out.contiguous(), n = neighbors.contiguous();
   const auto shape = shape_of(features, neighbors, grad_out.size(1));
-  auto grad_weight = at::empty({shape.num_offsets, shape.c_in, shape.c_out}, f.options());
+  auto grad_weight = empty({shape.num_offsets, shape.c_in, shape.c_out}, f.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, f.scalar_type(), "sparse_conv", [&] {
     using T = cuda_scalar<scalar_t>;
     const auto bytes = cuda::sparse_conv_backward_weight_workspace_bytes<T>(shape);
-    auto workspace = at::empty({static_cast<int64_t>(bytes)}, f.options().dtype(at::kByte));
+    auto workspace = empty({static_cast<int64_t>(bytes)}, f.options().dtype(at::kByte));
     C10_CUDA_CHECK(cuda::sparse_conv_backward_weight<T>(
         shape, cuda_data<scalar_t>(f), cuda_data<scalar_t>(g), n.const_data_ptr<int32_t>(),
         workspace.mutable_data_ptr(), at::globalContext().allowTF32CuBLAS(),

@@ -1,7 +1,6 @@
 #include "cpu/transition.h"
 
 #include <ATen/Dispatch.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <optional>
@@ -9,6 +8,7 @@
 
 #include "compute_type.h"
 #include "cpu/csr_reduce.h"
+#include "empty.h"
 #include "segments.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
@@ -67,12 +67,8 @@ CsrPair allocate(const at::Tensor& fine_inverse, const at::Tensor& fine_offsets,
                  const at::Tensor& coarse_offsets) {
   const int64_t capacity = fine_inverse.size(0);
   const auto rows = fine_inverse.options(), weights = rows.dtype(at::kFloat);
-  return {at::empty(coarse_offsets.sizes(), rows),
-          at::empty({capacity}, rows),
-          at::empty({capacity}, weights),
-          at::empty(fine_offsets.sizes(), rows),
-          at::empty({capacity}, rows),
-          at::empty({capacity}, weights)};
+  return {empty(coarse_offsets.sizes(), rows), empty({capacity}, rows), empty({capacity}, weights),
+          empty(fine_offsets.sizes(), rows),   empty({capacity}, rows), empty({capacity}, weights)};
 }
 
 CsrOutput output(at::Tensor& offsets, at::Tensor& columns, at::Tensor& weights) {
@@ -117,7 +113,7 @@ at::Tensor transition_cpu(const at::Tensor& features_, const at::Tensor& offsets
   const at::Tensor offsets = offsets_.contiguous(), columns = columns_.contiguous();
   const at::Tensor weights = weights_.contiguous();
   const Csr csr = weighted_csr(offsets, columns, weights, num_rows);
-  at::Tensor out = at::empty({csr.rows, features.size(1)}, features.options());
+  at::Tensor out = empty({csr.rows, features.size(1)}, features.options());
   AT_DISPATCH_FLOATING_TYPES(features.scalar_type(), "transition", [&] {
     cpu::csr_reduce(features.const_data_ptr<scalar_t>(), features.size(1), csr, false,
                     out.mutable_data_ptr<scalar_t>());
@@ -136,7 +132,7 @@ at::Tensor transition_by_points_cpu(const at::Tensor& features_, const at::Tenso
   const at::Tensor offsets = coarse_offsets.contiguous();
   Csr csr = as_csr(order, offsets, num_rows_data(num_rows));
   csr.via = fine_inverse.const_data_ptr<int32_t>();
-  at::Tensor out = at::empty({csr.rows, features.size(1)}, features.options());
+  at::Tensor out = empty({csr.rows, features.size(1)}, features.options());
   AT_DISPATCH_FLOATING_TYPES(features.scalar_type(), "transition_by_points", [&] {
     cpu::csr_reduce(features.const_data_ptr<scalar_t>(), features.size(1), csr, true,
                     out.mutable_data_ptr<scalar_t>());
@@ -163,7 +159,7 @@ CsrPair build_transition_cuda(const at::Tensor& fine_inverse_, const at::Tensor&
   const size_t bytes =
       cuda::build_transition_workspace_bytes(num_points, fine.num_voxels, coarse.num_voxels);
   at::Tensor workspace =
-      at::empty({static_cast<int64_t>(bytes)}, fine_inverse.options().dtype(at::kByte));
+      empty({static_cast<int64_t>(bytes)}, fine_inverse.options().dtype(at::kByte));
   C10_CUDA_CHECK(cuda::build_transition(
       fine, coarse, num_points, workspace.mutable_data_ptr<uint8_t>(),
       output(offsets, columns, weights), output(t_offsets, t_columns, t_weights),
@@ -180,7 +176,7 @@ at::Tensor transition_cuda(const at::Tensor& features_, const at::Tensor& offset
   const at::Tensor features = features_.contiguous(), offsets = offsets_.contiguous();
   const at::Tensor columns = columns_.contiguous(), weights = weights_.contiguous();
   const Csr csr = weighted_csr(offsets, columns, weights, num_rows);
-  at::Tensor out = at::empty({csr.rows, features.size(1)}, features.options());
+  at::Tensor out = empty({csr.rows, features.size(1)}, features.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kHalf, at::kBFloat16, features.scalar_type(), "transition", [&] {
         C10_CUDA_CHECK(cuda::csr_reduce(cuda_data<scalar_t>(features), features.size(1), csr, false,
@@ -201,7 +197,7 @@ at::Tensor transition_by_points_cuda(const at::Tensor& features_, const at::Tens
   const at::Tensor order = coarse_order.contiguous(), offsets = coarse_offsets.contiguous();
   Csr csr = as_csr(order, offsets, num_rows_data(num_rows));
   csr.via = fine_inverse.const_data_ptr<int32_t>();
-  at::Tensor out = at::empty({csr.rows, features.size(1)}, features.options());
+  at::Tensor out = empty({csr.rows, features.size(1)}, features.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(
       at::kHalf, at::kBFloat16, features.scalar_type(), "transition_by_points", [&] {
         C10_CUDA_CHECK(cuda::csr_reduce(cuda_data<scalar_t>(features), features.size(1), csr, true,

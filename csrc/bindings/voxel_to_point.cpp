@@ -1,10 +1,10 @@
 #include "cpu/voxel_to_point.h"
 
 #include <ATen/Dispatch.h>
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include "compute_type.h"
+#include "empty.h"
 #include "segments.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
@@ -29,7 +29,7 @@ at::Tensor voxel_to_point_cpu(const at::Tensor& features_, const at::Tensor& inv
   check(features_, inverse_, order, offsets);
   const at::Tensor features = as_computed(features_);
   const at::Tensor inverse = inverse_.contiguous();
-  at::Tensor out = at::empty({inverse.size(0), features.size(1)}, features.options());
+  at::Tensor out = empty({inverse.size(0), features.size(1)}, features.options());
   AT_DISPATCH_FLOATING_TYPES(features.scalar_type(), kOp, [&] {
     cpu::voxel_to_point(features.const_data_ptr<scalar_t>(), inverse.const_data_ptr<int32_t>(),
                         inverse.size(0), features.size(0), features.size(1),
@@ -45,7 +45,7 @@ at::Tensor voxel_to_point_cuda(const at::Tensor& features_, const at::Tensor& in
   check(features_, inverse_, order, offsets);
   const c10::cuda::CUDAGuard guard(features_.device());
   const at::Tensor features = features_.contiguous(), inverse = inverse_.contiguous();
-  at::Tensor out = at::empty({inverse.size(0), features.size(1)}, features.options());
+  at::Tensor out = empty({inverse.size(0), features.size(1)}, features.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, features.scalar_type(), kOp, [&] {
     C10_CUDA_CHECK(
         cuda::voxel_to_point(cuda_data<scalar_t>(features), inverse.const_data_ptr<int32_t>(),

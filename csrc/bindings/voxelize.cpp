@@ -1,6 +1,5 @@
 #include "cpu/voxelize.h"
 
-#include <ATen/ops/empty.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -11,6 +10,7 @@
 
 #include "check.h"
 #include "cpu/kernel_map.h"
+#include "empty.h"
 #include "kernel_shape.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
@@ -132,7 +132,7 @@ class OnCpu {
   OnCpu(const PointRows& points, const PointRange& range, const Grids& grids,
         at::TensorOptions options)
       : points_(points), range_(range), grids_(grids), options_(options) {
-    num_voxels_ = at::empty({grids.count()}, options.dtype(at::kLong));
+    num_voxels_ = empty({grids.count()}, options.dtype(at::kLong));
   }
 
   Result run(const std::optional<KernelShape>& kernel) {
@@ -157,20 +157,20 @@ class OnCpu {
   void add_voxels(int g) {
     const auto allocate = [&](int64_t size) {
       const int64_t rows = num_rows(g, size);
-      at::Tensor& indices = indices_.emplace_back(at::empty({rows, 4}, options_));
-      at::Tensor& counts = counts_.emplace_back(at::empty({rows}, options_));
+      at::Tensor& indices = indices_.emplace_back(empty({rows, 4}, options_));
+      at::Tensor& counts = counts_.emplace_back(empty({rows}, options_));
       return cpu::VoxelRows{indices.mutable_data_ptr<int32_t>(),
                             counts.mutable_data_ptr<int32_t>()};
     };
     if (g < grids_.num_scales()) {
-      at::Tensor& inverse = inverse_.emplace_back(at::empty({points_.num_points}, options_));
+      at::Tensor& inverse = inverse_.emplace_back(empty({points_.num_points}, options_));
       num_voxels(g) =
           cpu::voxelize(points_, range_, grids_[g], inverse.mutable_data_ptr<int32_t>(), allocate);
       return;
     }
     const auto fine = static_cast<int>(grids_.scale_of(g));
     const at::Tensor indices = indices_[fine];
-    at::Tensor& inverse = inverse_.emplace_back(at::empty({indices.size(0)}, options_));
+    at::Tensor& inverse = inverse_.emplace_back(empty({indices.size(0)}, options_));
     auto* rows = inverse.mutable_data_ptr<int32_t>();
     num_voxels(g) = cpu::halve_voxels(indices.const_data_ptr<int32_t>(), num_voxels(fine),
                                       grids_[g], rows, allocate);
@@ -180,7 +180,7 @@ class OnCpu {
   void add_neighbors(int s, const KernelShape& kernel) {
     const at::Tensor& indices = indices_[s];
     at::Tensor& neighbors =
-        neighbors_.emplace_back(at::empty({kernel.num_offsets(), indices.size(0)}, options_));
+        neighbors_.emplace_back(empty({kernel.num_offsets(), indices.size(0)}, options_));
     const VoxelGrid grid = grids_[s];
     cpu::build_kernel_map({indices.const_data_ptr<int32_t>(),
                            num_voxels(s),
@@ -257,8 +257,8 @@ Result voxelize_cuda(const at::Tensor& points_, const std::optional<at::Tensor>&
 
   const auto options = points.options().dtype(at::kInt);
   const auto workspace_bytes = static_cast<int64_t>(cuda::voxelize_workspace_bytes(arguments));
-  at::Tensor workspace = at::empty({workspace_bytes}, options.dtype(at::kByte));
-  at::Tensor num_voxels = at::empty({grids.count()}, options.dtype(at::kLong));
+  at::Tensor workspace = empty({workspace_bytes}, options.dtype(at::kByte));
+  at::Tensor num_voxels = empty({grids.count()}, options.dtype(at::kLong));
   C10_CUDA_CHECK(cuda::count_voxels(arguments, workspace.mutable_data_ptr(),
                                     num_voxels.mutable_data_ptr<int64_t>(), device_error_flag(),
                                     stream));
@@ -275,10 +275,10 @@ Result voxelize_cuda(const at::Tensor& points_, const std::optional<at::Tensor>&
   for (int g = 0; g < grids.count(); ++g) {
     const cuda::GridArguments& grid = arguments.grids[g];
     const bool of_points = grid.of == cuda::kOfPoints;
-    all_indices.push_back(at::empty({grid.capacity, 4}, options));
+    all_indices.push_back(empty({grid.capacity, 4}, options));
     all_inverse.push_back(
-        at::empty({of_points ? points.size(0) : arguments.grids[grid.of].capacity}, options));
-    all_counts.push_back(at::empty({grid.capacity}, options));
+        empty({of_points ? points.size(0) : arguments.grids[grid.of].capacity}, options));
+    all_counts.push_back(empty({grid.capacity}, options));
     voxels.push_back({all_indices[g].mutable_data_ptr<int32_t>(),
                       all_inverse[g].mutable_data_ptr<int32_t>(),
                       all_counts[g].mutable_data_ptr<int32_t>()});
@@ -291,7 +291,7 @@ Result voxelize_cuda(const at::Tensor& points_, const std::optional<at::Tensor>&
   std::vector<int32_t*> tables;
   for (int s = 0; s < grids.num_scales(); ++s) {
     at::Tensor& neighbors = all_neighbors.emplace_back(
-        at::empty({kernel->num_offsets(), arguments.grids[s].capacity}, options));
+        empty({kernel->num_offsets(), arguments.grids[s].capacity}, options));
     tables.push_back(neighbors.mutable_data_ptr<int32_t>());
   }
   C10_CUDA_CHECK(cuda::find_voxel_neighbors(arguments, workspace.mutable_data_ptr(), voxels.data(),

@@ -1,11 +1,10 @@
-// Scratch memory that starts on a cache line, so that vector loads don't straddle two.
+// Scratch memory that starts on a cache line.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
-#include <new>
+
+#include "memory_pool.h"
 
 namespace elite_ops::cpu {
 
@@ -14,18 +13,16 @@ class AlignedBuffer {
  public:
   // Uninitialized.
   explicit AlignedBuffer(int64_t size)
-      : data_(static_cast<T*>(
-            ::operator new(static_cast<size_t>(size) * sizeof(T), std::align_val_t(kAlignment)))) {}
+      : data_(static_cast<T*>(take_memory(static_cast<size_t>(size) * sizeof(T)))) {}
 
   T* data() const { return data_.get(); }
   T& operator[](int64_t i) { return data_.get()[i]; }
 
  private:
-  static constexpr size_t kAlignment = 64;
-  struct Delete {
-    void operator()(T* data) const { ::operator delete(data, std::align_val_t(kAlignment)); }
+  struct Return {
+    void operator()(T* data) const { return_memory(data); }
   };
-  std::unique_ptr<T[], Delete> data_;
+  std::unique_ptr<T[], Return> data_;
 };
 
 }  // namespace elite_ops::cpu
