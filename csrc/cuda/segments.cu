@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 #include <cub/device/device_radix_sort.cuh>
 
@@ -92,7 +93,8 @@ cudaError_t build_segments(const SegmentInput* inputs, int num_lists, void* work
     const cudaLaunchConfig_t per_point = one_thread_per(num_points, stream);
     ELITE_CUDA_TRY(cudaLaunchKernelEx(&per_point, number_kernel, lists, buffers.number,
                                       buffers.point, error_flag));
-    const int bits = std::bit_width(static_cast<uint64_t>(num_numbers - 1));
+    const int bits =
+        std::max(1, static_cast<int>(std::bit_width(static_cast<uint64_t>(num_numbers - 1))));
     ELITE_CUDA_TRY(cub::DeviceRadixSort::SortPairs(
         buffers.sort_storage, buffers.sort_bytes, buffers.number, buffers.sorted_number,
         buffers.point, order, num_points, 0, bits, stream));

@@ -198,6 +198,14 @@ CASE(sorted_and_bitmap_scales_together) {
   check_like_cpu(Input(400, 2, {2048, 1024, 70}, {1}));
 }
 
+CASE(halved_grids_that_are_sorted) {
+  const Input input(400, 2, {8192, 8192, 8}, {1, 2, 3});
+  const auto& a = input.arguments;
+  for (int g = 0; g < a.num_grids; ++g) CHECK(!uses_bitmap(a.grids[g].grid.num_words(), 400));
+  CHECK(a.num_grids == 5);
+  check_like_cpu(input);
+}
+
 // docs/kernels.md states this number.
 CASE(five_scales_halved_grids_and_kernel_maps_in_eight_calls) {
   const Input input(400, 2, {40, 40, 30}, {1, 2, 4, 8, 16});
