@@ -3,8 +3,8 @@
 #include <ATen/Dispatch.h>
 #include <torch/library.h>
 
-#include <algorithm>
 #include <optional>
+#include <tuple>
 
 #include "compute_type.h"
 #include "empty.h"
@@ -18,6 +18,7 @@ namespace elite_ops {
 namespace {
 
 constexpr const char* kOp = "encode_voxels";
+using Gradients = std::tuple<at::Tensor, at::Tensor>;  // of weight and bias
 
 void check_axes(const char* name, c10::ArrayRef<double> values) {
   TORCH_CHECK_VALUE(values.size() == 3, kOp, ": `", name, "` must have 3 entries, got ", values);
@@ -51,71 +52,148 @@ void check(const at::Tensor& points, const at::Tensor& inverse, const at::Tensor
   check_num_rows(kOp, num_rows, indices.size(0), "points", points);
 }
 
-VoxelPoints voxel_points(const at::Tensor& points, const at::Tensor& order,
-                         const at::Tensor& offsets, const at::Tensor& indices,
-                         c10::ArrayRef<double> voxel_size, c10::ArrayRef<double> origin,
-                         const std::optional<at::Tensor>& num_rows) {
-  VoxelPoints voxels{points.const_data_ptr<float>(),
-                     points.size(1),
-                     indices.const_data_ptr<int32_t>(),
-                     as_csr(order, offsets, num_rows_data(num_rows)),
-                     {},
-                     {}};
-  std::transform(origin.begin(), origin.end(), voxels.origin,
-                 [](double x) { return static_cast<float>(x); });
-  std::transform(voxel_size.begin(), voxel_size.end(), voxels.voxel_size,
-                 [](double x) { return static_cast<float>(x); });
-  return voxels;
+// The points of each voxel as the kernels take them, kept alive beside the pointers.
+struct Inputs {
+  at::Tensor points, order, offsets, indices;
+  VoxelPoints voxels;
+
+  Inputs(const at::Tensor& points_, const at::Tensor& order_, const at::Tensor& offsets_,
+         const at::Tensor& indices_, c10::ArrayRef<double> voxel_size, c10::ArrayRef<double> origin,
+         const std::optional<at::Tensor>& num_rows)
+      : points(points_.contiguous()),
+        order(order_.contiguous()),
+        offsets(offsets_.contiguous()),
+        indices(indices_.contiguous()),
+        voxels{points.const_data_ptr<float>(),
+               points.size(1),
+               indices.const_data_ptr<int32_t>(),
+               as_csr(order, offsets, num_rows_data(num_rows)),
+               {},
+               {}} {
+    for (int axis = 0; axis < 3; ++axis) {
+      voxels.origin[axis] = static_cast<float>(origin[axis]);
+      voxels.voxel_size[axis] = static_cast<float>(voxel_size[axis]);
+    }
+  }
+};
+
+void check_grad_out(const at::Tensor& grad_out, const at::Tensor& indices,
+                    const at::Tensor& weight) {
+  constexpr const char* op = "encode_voxels_backward";
+  check_dim(op, "grad_out", grad_out, 2);
+  check_size(op, "grad_out", grad_out, 0, indices.size(0));
+  check_size(op, "grad_out", grad_out, 1, weight.size(1));
+  check_dtype(op, "grad_out", grad_out, weight.scalar_type());
+  check_same_device(op, "grad_out", grad_out, "weight", weight);
 }
 
-at::Tensor encode_voxels_cpu(const at::Tensor& points_, const at::Tensor& inverse,
-                             const at::Tensor& order_, const at::Tensor& offsets_,
-                             const at::Tensor& indices_, const at::Tensor& weight_,
+// ---- CPU
+
+template <typename scalar_t>
+VoxelEncoder<scalar_t> encoder_of(const at::Tensor& weight, const at::Tensor& bias,
+                                  double negative_slope) {
+  return {weight.const_data_ptr<scalar_t>(), bias.const_data_ptr<scalar_t>(), weight.size(1),
+          static_cast<scalar_t>(negative_slope)};
+}
+
+at::Tensor encode_voxels_cpu(const at::Tensor& points, const at::Tensor& inverse,
+                             const at::Tensor& order, const at::Tensor& offsets,
+                             const at::Tensor& indices, const at::Tensor& weight_,
                              const at::Tensor& bias_, c10::ArrayRef<double> voxel_size,
                              c10::ArrayRef<double> origin, double negative_slope,
                              const std::optional<at::Tensor>& num_rows) {
-  check(points_, inverse, order_, offsets_, indices_, weight_, bias_, voxel_size, origin, num_rows);
-  const at::Tensor points = points_.contiguous(), indices = indices_.contiguous();
-  const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
+  check(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin, num_rows);
+  const Inputs inputs(points, order, offsets, indices, voxel_size, origin, num_rows);
   const at::Tensor weight = as_computed(weight_), bias = as_computed(bias_);
-  const VoxelPoints voxels =
-      voxel_points(points, order, offsets, indices, voxel_size, origin, num_rows);
-  at::Tensor out = empty({voxels.voxels.rows, weight.size(1)}, weight.options());
+  at::Tensor out = empty({indices.size(0), weight.size(1)}, weight.options());
   AT_DISPATCH_FLOATING_TYPES(weight.scalar_type(), kOp, [&] {
-    const VoxelEncoder<scalar_t> encoder{weight.const_data_ptr<scalar_t>(),
-                                         bias.const_data_ptr<scalar_t>(), weight.size(1),
-                                         static_cast<scalar_t>(negative_slope)};
-    cpu::encode_voxels(voxels, encoder, out.mutable_data_ptr<scalar_t>());
+    cpu::encode_voxels(inputs.voxels, encoder_of<scalar_t>(weight, bias, negative_slope),
+                       out.mutable_data_ptr<scalar_t>());
   });
   return out.to(weight_.scalar_type());
 }
 
+Gradients encode_voxels_backward_cpu(const at::Tensor& grad_out_, const at::Tensor& points,
+                                     const at::Tensor& inverse, const at::Tensor& order,
+                                     const at::Tensor& offsets, const at::Tensor& indices,
+                                     const at::Tensor& weight_, const at::Tensor& bias_,
+                                     c10::ArrayRef<double> voxel_size, c10::ArrayRef<double> origin,
+                                     double negative_slope,
+                                     const std::optional<at::Tensor>& num_rows) {
+  check(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin, num_rows);
+  check_grad_out(grad_out_, indices, weight_);
+  const Inputs inputs(points, order, offsets, indices, voxel_size, origin, num_rows);
+  const at::Tensor grad_out = as_computed(grad_out_);
+  const at::Tensor weight = as_computed(weight_), bias = as_computed(bias_);
+  at::Tensor grad_weight = empty(weight.sizes(), weight.options());
+  at::Tensor grad_bias = empty(bias.sizes(), bias.options());
+  AT_DISPATCH_FLOATING_TYPES(weight.scalar_type(), kOp, [&] {
+    cpu::encode_voxels_backward(inputs.voxels, encoder_of<scalar_t>(weight, bias, negative_slope),
+                                grad_out.const_data_ptr<scalar_t>(),
+                                grad_weight.mutable_data_ptr<scalar_t>(),
+                                grad_bias.mutable_data_ptr<scalar_t>());
+  });
+  return {grad_weight.to(weight_.scalar_type()), grad_bias.to(bias_.scalar_type())};
+}
+
+// ---- CUDA
+
 #ifdef ELITE_WITH_CUDA
 
-at::Tensor encode_voxels_cuda(const at::Tensor& points_, const at::Tensor& inverse,
-                              const at::Tensor& order_, const at::Tensor& offsets_,
-                              const at::Tensor& indices_, const at::Tensor& weight_,
+template <typename scalar_t>
+auto cuda_encoder_of(const at::Tensor& weight, const at::Tensor& bias, double negative_slope) {
+  using T = cuda_scalar<scalar_t>;
+  using accumulate = cuda::accumulate_t<T>;
+  return VoxelEncoder<T, accumulate>{cuda_data<scalar_t>(weight), cuda_data<scalar_t>(bias),
+                                     weight.size(1), static_cast<accumulate>(negative_slope)};
+}
+
+at::Tensor encode_voxels_cuda(const at::Tensor& points, const at::Tensor& inverse,
+                              const at::Tensor& order, const at::Tensor& offsets,
+                              const at::Tensor& indices, const at::Tensor& weight_,
                               const at::Tensor& bias_, c10::ArrayRef<double> voxel_size,
                               c10::ArrayRef<double> origin, double negative_slope,
                               const std::optional<at::Tensor>& num_rows) {
-  check(points_, inverse, order_, offsets_, indices_, weight_, bias_, voxel_size, origin, num_rows);
-  const c10::cuda::CUDAGuard guard(points_.device());
-  const at::Tensor points = points_.contiguous(), indices = indices_.contiguous();
-  const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
+  check(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin, num_rows);
+  const c10::cuda::CUDAGuard guard(points.device());
+  const Inputs inputs(points, order, offsets, indices, voxel_size, origin, num_rows);
   const at::Tensor weight = weight_.contiguous(), bias = bias_.contiguous();
-  const VoxelPoints voxels =
-      voxel_points(points, order, offsets, indices, voxel_size, origin, num_rows);
-  at::Tensor out = empty({voxels.voxels.rows, weight.size(1)}, weight.options());
+  at::Tensor out = empty({indices.size(0), weight.size(1)}, weight.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), kOp, [&] {
-    using T = cuda_scalar<scalar_t>;
-    using accumulate = cuda::accumulate_t<T>;
-    const VoxelEncoder<T, accumulate> encoder{cuda_data<scalar_t>(weight),
-                                              cuda_data<scalar_t>(bias), weight.size(1),
-                                              static_cast<accumulate>(negative_slope)};
-    C10_CUDA_CHECK(cuda::encode_voxels(voxels, encoder, cuda_mutable_data<scalar_t>(out),
-                                       c10::cuda::getCurrentCUDAStream()));
+    C10_CUDA_CHECK(
+        cuda::encode_voxels(inputs.voxels, cuda_encoder_of<scalar_t>(weight, bias, negative_slope),
+                            cuda_mutable_data<scalar_t>(out), c10::cuda::getCurrentCUDAStream()));
   });
   return out;
+}
+
+Gradients encode_voxels_backward_cuda(const at::Tensor& grad_out_, const at::Tensor& points,
+                                      const at::Tensor& inverse, const at::Tensor& order,
+                                      const at::Tensor& offsets, const at::Tensor& indices,
+                                      const at::Tensor& weight_, const at::Tensor& bias_,
+                                      c10::ArrayRef<double> voxel_size,
+                                      c10::ArrayRef<double> origin, double negative_slope,
+                                      const std::optional<at::Tensor>& num_rows) {
+  check(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin, num_rows);
+  check_grad_out(grad_out_, indices, weight_);
+  const c10::cuda::CUDAGuard guard(points.device());
+  const Inputs inputs(points, order, offsets, indices, voxel_size, origin, num_rows);
+  const at::Tensor grad_out = grad_out_.contiguous();
+  const at::Tensor weight = weight_.contiguous(), bias = bias_.contiguous();
+  at::Tensor grad_weight = empty(weight.sizes(), weight.options());
+  at::Tensor grad_bias = empty(bias.sizes(), bias.options());
+  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), kOp, [&] {
+    using T = cuda_scalar<scalar_t>;
+    const auto bytes = static_cast<int64_t>(
+        cuda::encode_voxels_backward_workspace_bytes<T>(inputs.voxels, weight.size(1)));
+    at::Tensor workspace = empty({bytes}, points.options().dtype(at::kByte));
+    C10_CUDA_CHECK(cuda::encode_voxels_backward(
+        inputs.voxels, cuda_encoder_of<scalar_t>(weight, bias, negative_slope),
+        cuda_data<scalar_t>(grad_out), workspace.mutable_data_ptr(),
+        cuda_mutable_data<scalar_t>(grad_weight), cuda_mutable_data<scalar_t>(grad_bias),
+        c10::cuda::getCurrentCUDAStream()));
+  });
+  return {grad_weight, grad_bias};
 }
 
 #endif
@@ -127,10 +205,20 @@ TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
       "encode_voxels(Tensor points, Tensor inverse, Tensor order, Tensor offsets, Tensor indices, "
       "Tensor weight, Tensor bias, float[] voxel_size, float[] origin, float negative_slope, "
       "Tensor? num_rows=None) -> Tensor");
+  m.def(
+      "encode_voxels_backward(Tensor grad_out, Tensor points, Tensor inverse, Tensor order, "
+      "Tensor offsets, Tensor indices, Tensor weight, Tensor bias, float[] voxel_size, "
+      "float[] origin, float negative_slope, Tensor? num_rows=None) -> (Tensor, Tensor)");
 }
-TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("encode_voxels", &encode_voxels_cpu); }
+TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
+  m.impl("encode_voxels", &encode_voxels_cpu);
+  m.impl("encode_voxels_backward", &encode_voxels_backward_cpu);
+}
 #ifdef ELITE_WITH_CUDA
-TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) { m.impl("encode_voxels", &encode_voxels_cuda); }
+TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) {
+  m.impl("encode_voxels", &encode_voxels_cuda);
+  m.impl("encode_voxels_backward", &encode_voxels_backward_cuda);
+}
 #endif
 
 }  // namespace elite_ops

@@ -8,7 +8,7 @@
 #include "common/num_rows.h"
 #include "csr_rows.h"
 #include "packed_weight.h"
-#include "prefetch.h"
+#include "point_describer.h"
 #include "row_epilogue.h"
 
 namespace elite_ops::cpu {
@@ -36,18 +36,17 @@ class VoxelWorker {
   }
 
   void run(int64_t begin, int64_t end) {
-    const int32_t last_entry = voxels_.voxels.offsets[end];
+    const int32_t* offsets = voxels_.voxels.offsets;
+    PointDescriber<T> describer(voxels_, offsets[end]);
     for (int64_t v = begin; v < end; ++v) {
-      const int32_t first = voxels_.voxels.offsets[v], last = voxels_.voxels.offsets[v + 1];
-      if (first == last) {
+      if (offsets[v] == offsets[v + 1]) {
         std::fill_n(out_ + v * encoder_.channels, encoder_.channels, T(0));
         continue;
       }
-      find_origins(v, first, last);
-      for (int32_t e = first; e < last; ++e) {
-        if (e + kAhead < last_entry) prefetch_row(voxels_.point(e + kAhead), voxels_.columns);
-        describe(voxels_.point(e), features_.data() + size_ * voxels_.num_features());
-        block_[size_] = {v, e + 1 == last ? last - first : 0};
+      describer.enter(v);
+      for (int32_t e = offsets[v]; e < offsets[v + 1]; ++e) {
+        describer.describe(e, features_.data() + size_ * voxels_.num_features());
+        block_[size_] = {v, e + 1 == offsets[v + 1] ? offsets[v + 1] - offsets[v] : 0};
         if (++size_ == kBlockPoints) flush();
       }
     }
@@ -55,21 +54,6 @@ class VoxelWorker {
   }
 
  private:
-  // The voxel's mean and its lower corner.
-  void find_origins(int64_t v, int32_t first, int32_t last) {
-    for (int axis = 0; axis < 3; ++axis) {
-      T sum = 0;
-      for (int32_t e = first; e < last; ++e) sum += voxels_.point(e)[axis];
-      origins_[axis] = sum / static_cast<T>(last - first);
-      origins_[3 + axis] = voxels_.corner(v, axis);
-    }
-  }
-
-  void describe(const float* point, T* features) const {
-    std::copy_n(point, voxels_.columns, features);
-    for (int i = 0; i < 6; ++i) features[voxels_.columns + i] = point[i % 3] - origins_[i];
-  }
-
   // Adds the block's points to their voxels. Rows past the last point hold an earlier block's.
   void flush() {
     for (int64_t i = 0; i < size_; i += kMicroRows) {
@@ -101,8 +85,6 @@ class VoxelWorker {
     }
   }
 
-  static constexpr int32_t kAhead = 16;  // points between a request and its use
-
   T* sum(int64_t i) { return sums_.data() + i * row_stride_; }
 
   const VoxelPoints& voxels_;
@@ -113,7 +95,6 @@ class VoxelWorker {
   AlignedBuffer<T> sums_;      // [kBlockPoints, row_stride]
   AlignedBuffer<T> total_;     // [channels], of the points of the voxel so far
   T* out_;
-  T origins_[6];
   BlockPoint block_[kBlockPoints];
   int64_t size_ = 0;  // points in the block
   MicroGemmFunction<T> multiply_add_ = fastest_micro_gemm<T>();

@@ -13,4 +13,11 @@ template <typename T>
 void encode_voxels(const VoxelPoints& voxels, const VoxelEncoder<T>& encoder,
                    T* out);  // [V, channels]
 
+// The gradients of weight and bias. The result does not depend on the number of threads.
+template <typename T>
+void encode_voxels_backward(const VoxelPoints& voxels, const VoxelEncoder<T>& encoder,
+                            const T* grad_out,  // [V, channels]
+                            T* grad_weight,     // [num_features, channels]
+                            T* grad_bias);      // [channels]
+
 }  // namespace elite_ops::cpu

@@ -2,28 +2,13 @@
 // loaded once for all of them; what describes a point is computed by every lane alike.
 #include "common/num_rows.h"
 #include "cuda/encode_voxels.h"
+#include "cuda/point_describer.cuh"
 #include "cuda/row_groups.cuh"
 
 namespace elite_ops::cuda {
 namespace {
 
-constexpr int kWarpSize = 32;
 constexpr int kPoints = 4;  // at a time
-
-// The voxel's mean and its lower corner. Each lane adds up every 32nd point, then the lanes are
-// added in a fixed order.
-__device__ void find_origins(const VoxelPoints& voxels, int64_t v, int32_t first, int32_t last,
-                             int lane, float (&origins)[6]) {
-  for (int axis = 0; axis < 3; ++axis) {
-    float sum = 0;
-    for (int32_t e = first + lane; e < last; e += kWarpSize) sum += voxels.point(e)[axis];
-    for (int step = kWarpSize / 2; step > 0; step /= 2) {
-      sum += __shfl_xor_sync(0xffffffffu, sum, step);
-    }
-    origins[axis] = sum / static_cast<float>(last - first);
-    origins[3 + axis] = voxels.corner(v, axis);
-  }
-}
 
 // One channel of the voxel: the sum over its points.
 template <typename T>
@@ -68,7 +53,7 @@ __global__ void encode_voxels_kernel(VoxelPoints voxels, VoxelEncoder<T, accumul
   if (v >= true_rows(voxels.voxels.num_rows, voxels.voxels.rows)) return;
   const int32_t first = voxels.voxels.offsets[v], last = voxels.voxels.offsets[v + 1];
   float origins[6] = {};
-  if (first < last) find_origins(voxels, v, first, last, place.lane, origins);
+  if (first < last) find_origins(voxels, v, place.lane, origins);
   const auto count = static_cast<accumulate_t<T>>(max(last - first, 1));
   for (int64_t channel = place.lane; channel < encoder.channels; channel += kWarpSize) {
     const auto sum = sum_channel(voxels, encoder, origins, first, last, channel);

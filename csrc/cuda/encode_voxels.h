@@ -3,6 +3,8 @@
 
 #include <cuda_runtime.h>
 
+#include <cstddef>
+
 #include "accumulate.cuh"
 #include "common/voxel_encoder.h"
 
@@ -15,5 +17,18 @@ cudaError_t encode_voxels(const VoxelPoints& voxels,
                           const VoxelEncoder<T, accumulate_t<T>>& encoder,
                           T* out,  // [V, channels]
                           cudaStream_t stream);
+
+template <typename T>
+size_t encode_voxels_backward_workspace_bytes(const VoxelPoints& voxels, int64_t channels);
+
+// The gradients of weight and bias, always added in the same order.
+template <typename T>
+cudaError_t encode_voxels_backward(const VoxelPoints& voxels,
+                                   const VoxelEncoder<T, accumulate_t<T>>& encoder,
+                                   const T* grad_out,  // [V, channels]
+                                   void* workspace,
+                                   T* grad_weight,  // [num_features, channels]
+                                   T* grad_bias,    // [channels]
+                                   cudaStream_t stream);
 
 }  // namespace elite_ops::cuda

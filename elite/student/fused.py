@@ -104,8 +104,8 @@ class FusedPointFeatures(nn.Module):
         self.weight = nn.Buffer(first.weight.T.contiguous())
         self.bias = nn.Buffer(first.bias.clone())
         self.voxel_layer = FusedLinear.of(last)
-        self.voxel_size = features.voxel_size.tolist()
-        self.origin = features.low.tolist()
+        self.voxel_size = features.voxel_size
+        self.origin = features.origin
 
     def forward(self, points: Tensor, level: Level) -> Tensor:
         means = encode_voxels(

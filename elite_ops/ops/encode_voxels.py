@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,8 @@ def encode_voxels(
     """The mean over each voxel of `leaky_relu(describe(point) @ weight + bias)`.
 
     A point is described by its own columns, its offset from the mean of its voxel's points and its
-    offset from its voxel's lower corner. For inference. Nothing as long as the points is written.
+    offset from its voxel's lower corner. Nothing as long as the points is written, and nothing is
+    kept for the gradient, which describes the points again.
 
     Args:
         points: what the sensor measured.
@@ -43,20 +45,16 @@ def encode_voxels(
         without points.
 
     Raises:
-        RuntimeError: if a gradient would be needed.
-        ValueError: if shapes or devices don't fit together.
+        ValueError: if shapes or devices don't fit together, or `points` requires a gradient.
         TypeError: if a dtype is not the one above.
 
-    *Differentiable:* no.
+    *Differentiable:* in `weight` and `bias`.
     *Sync:* none.
     *Deterministic:* yes, bit for bit, whatever the number of threads.
     *Source:* the voxel features of 2DPASS (Yan et al., ECCV 2022), which ELiTe keeps.
     """
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (points, weight, bias)):
-        raise RuntimeError(
-            "encode_voxels: has no gradient; call it under torch.no_grad() or compose it of "
-            "segment_mean, voxel_to_point and torch.nn.functional.linear"
-        )
+    if points.requires_grad:
+        raise ValueError("encode_voxels: `points` must not require a gradient, it has none")
     out: Tensor = torch.ops.elite_ops.encode_voxels(
         points,
         segments.inverse,
@@ -89,4 +87,23 @@ def _fake(
     return weight.new_empty(indices.shape[0], weight.shape[1])
 
 
+def _fake_backward(grad_out: Tensor, *inputs: Any) -> tuple[Tensor, Tensor]:
+    weight, bias = inputs[5:7]
+    return weight.new_empty(weight.shape), bias.new_empty(bias.shape)
+
+
+def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    *tensors, ctx.voxel_size, ctx.origin, ctx.negative_slope, num_rows = inputs
+    ctx.save_for_backward(*tensors, num_rows)
+
+
+def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
+    *tensors, num_rows = ctx.saved_tensors
+    grid = (ctx.voxel_size, ctx.origin, ctx.negative_slope)
+    gradients = torch.ops.elite_ops.encode_voxels_backward(grad_out, *tensors, *grid, num_rows)
+    return (*[None] * 5, *gradients, *[None] * 4)
+
+
 torch.library.register_fake("elite_ops::encode_voxels", _fake)
+torch.library.register_fake("elite_ops::encode_voxels_backward", _fake_backward)
+torch.library.register_autograd("elite_ops::encode_voxels", _backward, setup_context=_setup_context)

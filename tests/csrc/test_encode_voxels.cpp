@@ -64,11 +64,38 @@ std::vector<double> plain(const Case& c, const std::vector<T>& weight, const std
   return out;
 }
 
+// The gradients of weight, then of bias.
+template <typename T>
+std::vector<double> plain_gradients(const Case& c, const std::vector<T>& weight,
+                                    const std::vector<T>& bias, const std::vector<T>& grad_out) {
+  const int64_t num_features = c.columns + 6;
+  std::vector<double> gradients((num_features + 1) * c.channels);
+  for (int64_t v = 0; v < c.voxels.voxels.rows; ++v) {
+    const int32_t first = c.voxels.voxels.offsets[v], last = c.voxels.voxels.offsets[v + 1];
+    for (int32_t e = first; e < last; ++e) {
+      std::vector<double> features = plain_features(c, v, e);
+      for (int64_t column = 0; column < c.channels; ++column) {
+        double sum = static_cast<double>(bias[column]);
+        for (int64_t f = 0; f < num_features; ++f) {
+          sum += features[f] * static_cast<double>(weight[f * c.channels + column]);
+        }
+        const double grad = static_cast<double>(grad_out[v * c.channels + column]) *
+                            (sum > 0 ? 1 : 0.1) / (last - first);
+        for (int64_t f = 0; f < num_features; ++f) {
+          gradients[f * c.channels + column] += grad * features[f];
+        }
+        gradients[num_features * c.channels + column] += grad;
+      }
+    }
+  }
+  return gradients;
+}
+
 // Calls `check` with a case of every kind.
 template <typename Check>
 void for_each_case(const Check& check) {
   for (const SegmentCase& segments : segment_cases()) {
-    for (const auto& [columns, channels] : {std::pair{4, 64}, {3, 1}, {5, 33}, {4, 0}}) {
+    for (const auto& [columns, channels] : {std::pair{4, 64}, {3, 1}, {20, 33}, {4, 0}}) {
       check(Case(segments, columns, channels));
     }
   }
@@ -84,6 +111,16 @@ void check_cuda(double tolerance) {
                                                          0.1f};
     CHECK(cuda::encode_voxels(c.voxels, encoder, got.data(), nullptr) == cudaSuccess);
     CHECK_CLOSE(got, plain(c, weight, bias), tolerance);
+
+    harness::Random random(1);
+    const auto grad_out = random.uniform_vector<T>(got.size());
+    std::vector<unsigned char> workspace(
+        cuda::encode_voxels_backward_workspace_bytes<T>(c.voxels, c.channels));
+    std::vector<T> gradients(weight.size() + bias.size());
+    CHECK(cuda::encode_voxels_backward(c.voxels, encoder, grad_out.data(), workspace.data(),
+                                       gradients.data(), gradients.data() + weight.size(),
+                                       nullptr) == cudaSuccess);
+    CHECK_CLOSE(gradients, plain_gradients(c, weight, bias, grad_out), 20 * tolerance);
   });
 }
 
@@ -95,6 +132,14 @@ void check_cpu() {
     std::vector<T> got(c.voxels.voxels.rows * c.channels);
     cpu::encode_voxels<T>(c.voxels, {weight.data(), bias.data(), c.channels, T(0.1f)}, got.data());
     CHECK_CLOSE(got, plain(c, weight, bias), 2e-6);
+
+    harness::Random random(1);
+    const auto grad_out = random.uniform_vector<T>(got.size());
+    std::vector<T> gradients(weight.size() + bias.size());
+    cpu::encode_voxels_backward<T>(c.voxels, {weight.data(), bias.data(), c.channels, T(0.1f)},
+                                   grad_out.data(), gradients.data(),
+                                   gradients.data() + weight.size());
+    CHECK_CLOSE(gradients, plain_gradients(c, weight, bias, grad_out), 4e-5);
   });
 }
 
