@@ -3,6 +3,8 @@
 // pairs of (offset that some row of the block needs, chunk of input channels) without draining in
 // between; the rows to gather are in shared memory before it starts. A slab that an offset does not
 // meet neither loads nor multiplies.
+#include <algorithm>
+
 #include "dynamic_shared.cuh"
 #include "launch.cuh"
 #include "sparse_conv_mma.cuh"
@@ -21,6 +23,7 @@ struct Config {
   static constexpr int kRows = kSlabs * kSlabRows;
   static constexpr int kThreads = kSlabs * 32;
   static constexpr int kBlocksPerSm = kSlabs == 4 ? 3 : 2;  // what shared memory allows on sm_90
+  static constexpr bool kLoops = kSlabs == 4;  // over tiles; 8 slabs have no registers for that
   static constexpr int kChunk = kChunkBytes / sizeof(T);
   static constexpr int kVectorsA = kChunkBytes / 16;
 
@@ -51,18 +54,15 @@ __device__ __forceinline__ void load(const SparseConvArguments<typename C::T>& a
 }
 
 template <typename C>
-__global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
-    forward_kernel(const SparseConvArguments<typename C::T> args, unsigned column_tiles) {
-  auto& shared = *dynamic_shared<typename C::Shared>();
+__device__ __forceinline__ void convolve_tile(const SparseConvArguments<typename C::T>& args,
+                                              typename C::Shared& shared, int64_t first_row,
+                                              int first_column) {
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t first_row = int64_t{blockIdx.x / column_tiles} * C::kRows;
   const int64_t first_slab_row = first_row + warp * kSlabRows;
-  const int first_column = static_cast<int>(blockIdx.x % column_tiles * kColumns);
-  if (first_row >= true_rows(args.num_rows, args.shape.num_out)) return;
   float sums[kTilesPerSlab][4] = {};
 
   for (int first_offset = 0; first_offset < offsets_of(args); first_offset += kOffsets) {
-    __syncthreads();  // the batch before is done with the rows and the masks
+    __syncthreads();  // the batch or the tile before is done with the rows and the masks
     const uint32_t slab_mask = fetch_rows<C::kRows>(args, first_slab_row, first_offset, lane,
                                                     &shared.rows[0][warp * kSlabRows]);
     if (lane == 0) shared.slab_masks[warp] = slab_mask;
@@ -97,16 +97,40 @@ __global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
 }
 
 template <typename C>
+__global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
+    forward_kernel(const SparseConvArguments<typename C::T> args, const Tiles<C::kRows> tiles) {
+  auto& shared = *dynamic_shared<typename C::Shared>();
+  const unsigned count = tiles.count(true_rows(args.num_rows, args.shape.num_out));
+  for (unsigned tile = blockIdx.x; tile < count; tile += gridDim.x) {
+    convolve_tile<C>(args, shared, tiles.first_row(tile), tiles.first_column(tile));
+    if constexpr (!C::kLoops) return;
+  }
+}
+
+// Cuts the number of blocks, one for each tile, where the true rows are counted: most tiles may
+// hold none of them, and a block that finds nothing to do has to be started too. Leaves twice what
+// runs at once, `at_once` blocks to a multiprocessor.
+template <typename T>
+cudaError_t limit_blocks(const SparseConvArguments<T>& args, int at_once, int64_t* blocks) {
+  if (args.num_rows == nullptr) return cudaSuccess;
+  int device = 0, multiprocessors = 0;
+  ELITE_CUDA_TRY(cudaGetDevice(&device));
+  ELITE_CUDA_TRY(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
+  *blocks = std::min(*blocks, int64_t{2} * multiprocessors * at_once);
+  return cudaSuccess;
+}
+
+template <typename C>
 cudaError_t launch(const SparseConvArguments<typename C::T>& args, cudaStream_t stream) {
   constexpr auto kernel = forward_kernel<C>;
   constexpr size_t kBytes = sizeof(typename C::Shared);
   ELITE_CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       static_cast<int>(kBytes)));
-  const auto column_tiles = static_cast<unsigned>((args.shape.c_out + kColumns - 1) / kColumns);
-  const int64_t row_tiles = (args.shape.num_out + C::kRows - 1) / C::kRows;
-  const cudaLaunchConfig_t config =
-      launch_config(row_tiles * column_tiles, C::kThreads, stream, kBytes);
-  return cudaLaunchKernelEx(&config, kernel, args, column_tiles);
+  const Tiles<C::kRows> tiles(args.shape);
+  int64_t blocks = tiles.count(args.shape.num_out);
+  if (C::kLoops) ELITE_CUDA_TRY(limit_blocks(args, C::kBlocksPerSm, &blocks));
+  const cudaLaunchConfig_t config = launch_config(blocks, C::kThreads, stream, kBytes);
+  return cudaLaunchKernelEx(&config, kernel, args, tiles);
 }
 
 template <typename T, int kSlabs>

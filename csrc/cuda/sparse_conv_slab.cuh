@@ -11,6 +11,24 @@ namespace elite_ops::cuda::tensor_core {
 
 constexpr int kOffsets = 32;  // offsets whose rows are in shared memory at a time
 
+// The output, cut into tiles of kRows x kColumns.
+template <int kRows>
+struct Tiles {
+  unsigned across;  // side by side
+
+  explicit Tiles(const SparseConvShape& shape)
+      : across(static_cast<unsigned>((shape.c_out + kColumns - 1) / kColumns)) {}
+  ELITE_HOST_DEVICE unsigned count(int64_t rows) const {
+    return static_cast<unsigned>((rows + kRows - 1) / kRows) * across;
+  }
+  __device__ __forceinline__ int64_t first_row(unsigned tile) const {
+    return int64_t{tile / across} * kRows;
+  }
+  __device__ __forceinline__ int first_column(unsigned tile) const {
+    return static_cast<int>(tile % across) * kColumns;
+  }
+};
+
 // Calls `launch` with the largest part of a row of features, in bytes, that a kernel is compiled
 // for and that divides the rows of every operand.
 template <typename T, typename Launch>

@@ -76,7 +76,7 @@ __device__ __forceinline__ void multiply(const T* a, const T* b, float (&sums)[k
 
 template <typename C>
 __global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
-    forward_kernel(const SparseConvArguments<typename C::T> args, unsigned column_tiles) {
+    forward_kernel(const SparseConvArguments<typename C::T> args, const Tiles<C::kRows> tiles) {
 #if defined(__CUDA_ARCH__) && !defined(__CUDA_ARCH_FEAT_SM90_ALL)
   __trap();  // the launcher lets nobody come here
 #else
@@ -84,10 +84,9 @@ __global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
   auto& shared = *dynamic_shared<typename C::Shared>();
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   const int first_warp = warp / C::kWarpgroupSlabs * C::kWarpgroupSlabs;  // of the warpgroup
-  const int64_t first_row = int64_t{blockIdx.x / column_tiles} * C::kRows;
-  const int64_t first_slab_row = first_row + warp * kSlabRows;
-  const int first_column = static_cast<int>(blockIdx.x % column_tiles * kColumns);
-  if (first_row >= true_rows(args.num_rows, args.shape.num_out)) return;
+  const int64_t first_slab_row = tiles.first_row(blockIdx.x) + warp * kSlabRows;
+  const int first_column = tiles.first_column(blockIdx.x);
+  if (blockIdx.x >= tiles.count(true_rows(args.num_rows, args.shape.num_out))) return;
   float sums[kTilesPerSlab][4] = {};
 
   for (int first_offset = 0; first_offset < offsets_of(args); first_offset += kOffsets) {
@@ -144,11 +143,10 @@ cudaError_t launch(const SparseConvArguments<T>& args, cudaStream_t stream) {
   constexpr size_t kBytes = kDynamicSharedBytes<typename C::Shared>;
   ELITE_CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                       static_cast<int>(kBytes)));
-  const auto column_tiles = static_cast<unsigned>((args.shape.c_out + kColumns - 1) / kColumns);
-  const int64_t row_tiles = (args.shape.num_out + C::kRows - 1) / C::kRows;
+  const Tiles<C::kRows> tiles(args.shape);
   const cudaLaunchConfig_t config =
-      launch_config(row_tiles * column_tiles, C::kThreads, stream, kBytes);
-  return cudaLaunchKernelEx(&config, kernel, args, column_tiles);
+      launch_config(tiles.count(args.shape.num_out), C::kThreads, stream, kBytes);
+  return cudaLaunchKernelEx(&config, kernel, args, tiles);
 }
 
 }  // namespace
