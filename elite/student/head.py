@@ -37,7 +37,7 @@ class Head(nn.Module):
         levels: Sequence[Level],  # the level of each output
     ) -> Tensor:  # [N, num_classes]
         parts = [F.linear(x, *part) for x, part in zip(outputs, self.hidden_parts(), strict=True)]
-        if parts[0].is_cuda:
+        if not parts[0].is_cpu:
             return self._logits_of(parts, [level.points for level in levels])
         cells = find_cells(levels)
         voxels = map(build_segments, cells.voxels, map(len, parts))

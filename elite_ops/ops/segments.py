@@ -93,7 +93,7 @@ def build_all_segments(
     else:
         lists = list(
             zip(
-                orders.split([len(i) for i in inverse]),
+                orders.split([i.shape[0] for i in inverse]),
                 offsets.split([n + 1 for n in num_segments]),
                 strict=True,
             )
