@@ -36,7 +36,7 @@ def bench_forward(timed, device, channels, batch, precision, contestant):
 
 @pytest.mark.benchmark(group="convolution forward, map rebuilt")
 @contestants
-@convolutions()
+@convolutions(on_cpu=[(16, 1), (64, 1)])
 def bench_forward_with_new_map(timed, device, channels, batch, precision, contestant):
     case = submanifold(device, channels, batch, precision)
     with entered(contestant, case) as library:

@@ -13,9 +13,14 @@ __all__ = ["convolutions", "on_devices", "student_precisions"]
 CHANNELS = (16, 32, 64, 128, 256)
 
 
-def convolutions() -> pytest.MarkDecorator:
-    """Parametrizes over device, channels, batch and precision."""
-    small = [("cpu", channels, 1, "fp32") for channels in CHANNELS] + [("cpu", 64, 4, "fp32")]
+def convolutions(on_cpu: Iterable[tuple[int, int]] | None = None) -> pytest.MarkDecorator:
+    """Parametrizes over device, channels, batch and precision.
+
+    Args:
+        on_cpu: channels and batch; all widths, and a batch, where none are named.
+    """
+    sizes = on_cpu or [*((channels, 1) for channels in CHANNELS), (64, 4)]
+    small = [("cpu", channels, batch, "fp32") for channels, batch in sizes]
     grid = [
         ("cuda", channels, batch, precision)
         for precision in ("fp16", "bf16", "tf32", "fp32")

@@ -18,7 +18,7 @@ from elite_ops.reference.lovasz_softmax import lovasz_softmax
 
 __all__ = ["STEP_FORMS", "TrainingStep"]
 
-STEP_FORMS = ("elite_ops", "spconv_rows", "spconv_keys", "torch_keys")
+STEP_FORMS = ("elite_ops", "spconv_rows", "spconv_keys", "torch_rows")
 LOVASZ_WEIGHT = 0.1
 
 
@@ -80,9 +80,10 @@ class TrainingStep:
         )
         return cross_entropy + LOVASZ_WEIGHT * lovasz_softmax(logits, labels)
 
-    def gradients(self) -> dict[str, Tensor]:
-        """Of the first and the last layer, before any step: nothing in between can be wrong."""
-        self.loss().backward()
+    def loss_and_gradients(self) -> tuple[float, dict[str, Tensor]]:
+        """Gradients of the first and the last layer: all that lies between has its part in them."""
+        loss = self.loss()
+        loss.backward()
         first, last = "point_features.mlp.0.weight", "head.logits.weight"
         found = {n.removeprefix("student."): p.grad for n, p in self.network.named_parameters()}
-        return {name: found[name] for name in (first, last)}
+        return loss.item(), {name: found[name] for name in (first, last)}
