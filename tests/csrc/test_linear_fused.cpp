@@ -159,6 +159,13 @@ CASE(the_cpu_leaves_rows_past_the_count_too) {
   }
 }
 
+CASE(one_launch) {
+  const LinearCase<__half> linear(100, 64, 24);
+  const int64_t before = emulation::num_enqueued;
+  linear.run_on_cuda(true, false);
+  CHECK(emulation::num_enqueued - before == 1);
+}
+
 // What a launch computes for a row is the same in a matrix of any other number of rows.
 CASE(a_row_does_not_depend_on_the_number_of_rows) {
   const LinearCase<__half> many(40000, 16, 16);

@@ -250,6 +250,15 @@ CASE(variants_and_orders_of_rows_give_the_same_bits) {
   for (const auto variant : kAllOf16Bits) CHECK_EQUAL(fused.run(variant), want);
 }
 
+CASE(everything_around_a_convolution_is_in_its_one_launch) {
+  const int64_t count = 65;
+  for (const auto variant : kAllOf16Bits) {
+    const int64_t before = emulation::num_enqueued;
+    FusedCase<__half>({90, 150, 27, 64, 16}, 64, 4).run(variant, &count);
+    CHECK(emulation::num_enqueued - before == 1);
+  }
+}
+
 CASE(the_cpu_leaves_rows_past_the_count_too) {
   const SparseConvShape shape{40, 1000, 3, 7, 5};
   harness::Random random(1);
