@@ -22,17 +22,22 @@ __host__ __device__ int64_t num_blocks(int64_t rows, int groups) {
 // What an entry stands for: a row, a row with a weight, or a row found via another list.
 enum class Entries { kRows, kWeighted, kVia };
 
-// The sum of one pack of channels over some entries of a row, and how many there were.
+// On a multiprocessor: as many as leave a thread the registers that it needs.
+template <typename scalar_t, Entries kind>
+constexpr int kBlocksAtOnce = sizeof(scalar_t) == 8 || kind == Entries::kWeighted ? 4 : 5;
+
+// The sum of one pack of channels over some entries of a row.
 template <typename scalar_t, int width>
 struct Sum {
   accumulate_t<scalar_t> values[width];
-  int32_t count;
 
+  // Returns how many of the entries stand for a row: known beforehand, but for kVia.
   template <Entries kind>
-  __device__ __forceinline__ void add_entries(const scalar_t* __restrict__ src, int64_t channels,
-                                              int64_t channel, const Csr& csr, int32_t begin,
-                                              int32_t end, int step) {
+  __device__ __forceinline__ int32_t add_entries(const scalar_t* __restrict__ src, int64_t channels,
+                                                 int64_t channel, const Csr& csr, int32_t begin,
+                                                 int32_t end, int step) {
     using accumulate = accumulate_t<scalar_t>;
+    int32_t count = 0;
     // Unrolled, so that several rows are on their way at once.
 #pragma unroll 4
     for (int32_t e = begin; e < end; e += step) {
@@ -50,14 +55,14 @@ struct Sum {
         values[i] += weighted ? weight * value : value;
       }
     }
+    return count;
   }
 
   __device__ __forceinline__ void add(const Sum& other) {
     for (int i = 0; i < width; ++i) values[i] += other.values[i];
-    count += other.count;
   }
 
-  __device__ __forceinline__ void store(bool mean, scalar_t* out) const {
+  __device__ __forceinline__ void store(int32_t count, bool mean, scalar_t* out) const {
     using accumulate = accumulate_t<scalar_t>;
     Packed<scalar_t, width> pack;
     for (int i = 0; i < width; ++i) {
@@ -76,42 +81,52 @@ __device__ void reduce_long_row(const scalar_t* __restrict__ src, int64_t channe
                                 int64_t row, bool mean, int lanes, const RowGroup& place,
                                 scalar_t* __restrict__ out) {
   __shared__ Sum<scalar_t, width> sums[kThreadsPerBlock];
+  __shared__ int32_t counts[kind == Entries::kVia ? kThreadsPerBlock : 1];
   const int32_t begin = csr.offsets[row], end = csr.offsets[row + 1];
   for (int64_t base = 0; base < channels; base += int64_t{lanes} * width) {
     const int64_t channel = base + place.lane * width;
     Sum<scalar_t, width> sum{};
+    int32_t count = 0;
     if (channel < channels) {
-      sum.template add_entries<kind>(src, channels, channel, csr, begin + place.group, end,
-                                     place.groups);
+      count = sum.template add_entries<kind>(src, channels, channel, csr, begin + place.group, end,
+                                             place.groups);
     }
     sums[threadIdx.x] = sum;
+    if constexpr (kind == Entries::kVia) counts[threadIdx.x] = count;
     __syncthreads();
     if (place.group == 0 && channel < channels) {
-      for (int g = 1; g < place.groups; ++g) sum.add(sums[g * lanes + place.lane]);
-      sum.store(mean, out + row * channels + channel);
+      for (int g = 1; g < place.groups; ++g) {
+        sum.add(sums[g * lanes + place.lane]);
+        if constexpr (kind == Entries::kVia) count += counts[g * lanes + place.lane];
+      }
+      if constexpr (kind != Entries::kVia) count = end - begin;
+      sum.store(count, mean, out + row * channels + channel);
     }
     __syncthreads();
   }
 }
 
 template <typename scalar_t, int width, Entries kind>
-__global__ void csr_reduce_kernel(const scalar_t* __restrict__ src, int64_t channels, Csr csr,
-                                  bool mean, int lanes, scalar_t* __restrict__ out) {
+__global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce<scalar_t, kind>)
+    csr_reduce_kernel(const scalar_t* __restrict__ src, int64_t channels, Csr csr, bool mean,
+                      int lanes, scalar_t* __restrict__ out) {
   const RowGroup place(lanes);
-  const int64_t rows = true_rows(csr.num_rows, csr.rows), blocks = num_blocks(rows, place.groups);
+  const auto rows = static_cast<uint32_t>(true_rows(csr.num_rows, csr.rows));
+  const auto blocks = static_cast<uint32_t>(num_blocks(rows, place.groups));
   if (blockIdx.x >= blocks) return;
   const auto length = [&](int64_t row) { return csr.offsets[row + 1] - csr.offsets[row]; };
   // Long rows tend to be neighbours, as the voxels near a sensor are: a block takes rows that are
   // as far from each other as can be.
-  const auto row_of = [&](int group) { return int64_t{group} * blocks + blockIdx.x; };
-  const int64_t row = row_of(place.group);
+  const auto row_of = [&](int group) { return group * blocks + blockIdx.x; };
+  const uint32_t row = row_of(place.group);
   const bool is_long = row < rows && length(row) > kShortRow;
   if (row < rows && !is_long) {
     for (int64_t channel = place.lane * width; channel < channels; channel += lanes * width) {
       Sum<scalar_t, width> sum{};
-      sum.template add_entries<kind>(src, channels, channel, csr, csr.offsets[row],
-                                     csr.offsets[row + 1], 1);
-      sum.store(mean, out + row * channels + channel);
+      const int32_t count = sum.template add_entries<kind>(
+          src, channels, channel, csr, csr.offsets[row], csr.offsets[row + 1], 1);
+      sum.store(kind == Entries::kVia ? count : length(row), mean,
+                out + int64_t{row} * channels + channel);
     }
   }
   if (!__syncthreads_or(is_long)) return;

@@ -149,12 +149,15 @@ __device__ void find_column(const NeighborTables<Index>& tables, int t, int64_t 
 // A thread takes a voxel and, by blockIdx.y, a column of offsets. The blocks of each column share
 // out the true voxels: with one block for each part of a capacity, most would find nothing to do.
 template <typename Index>
-__global__ void find_neighbors_kernel(const NeighborTables<Index> tables) {
-  int64_t block = blockIdx.x;
+__global__ void __launch_bounds__(kThreadsPerBlock, 5)
+    find_neighbors_kernel(const NeighborTables<Index> tables) {
+  // There are fewer than 2^31 rows; 64 bits would cost registers, and with them threads.
+  auto block = static_cast<int32_t>(blockIdx.x);
   for (int t = 0; t < tables.count; ++t) {
-    const int64_t size = tables.voxels[t].size(), blocks = tables.num_blocks(size);
-    for (; block < blocks; block += gridDim.x) {
-      const int64_t i = block * blockDim.x + threadIdx.x;
+    const auto size = static_cast<int32_t>(tables.voxels[t].size());
+    const auto blocks = static_cast<int32_t>(tables.num_blocks(size));
+    for (; block < blocks; block += static_cast<int32_t>(gridDim.x)) {
+      const auto i = block * kThreadsPerBlock + static_cast<int32_t>(threadIdx.x);
       if (i < size) find_column(tables, t, i, static_cast<int>(blockIdx.y));
     }
     block -= blocks;
