@@ -8,6 +8,7 @@ import pytest
 import torch
 from clustered_scan import scan
 from torch import Tensor
+from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from elite.engine.point_labels import point_labels
@@ -176,6 +177,19 @@ def test_rejects(weights: FusedStudent) -> None:
     for max_voxels in (0, (5, 5)):
         with pytest.raises(ValueError, match="one number or one for each of 5 scales, got"):
             weights.capture(10, max_voxels=max_voxels)
+
+
+def test_sizes_come_from_the_capacity_alone(weights: FusedStudent) -> None:
+    """On tensors without values, an op whose result has a size that depends on them is an error."""
+    network = copy.deepcopy(weights).to("meta")
+    capacity = weights.capture(300).capacity
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        points = torch.empty(300, 4, device="meta")
+        logits, valid = network(points, None, 1, capacity)
+        assert logits.shape == (300, 20)
+        assert valid.shape == (300,)
+        with pytest.raises(DynamicOutputShapeException):
+            network(points, None, 1)
 
 
 class CountOps(TorchDispatchMode):
