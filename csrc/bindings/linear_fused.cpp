@@ -5,6 +5,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "check.h"
@@ -90,33 +91,34 @@ void check(const Linear& linear) {
   check_num_rows(kOp, num_rows, num_out, "features", features);
 }
 
-// ---- CPU
-
-// A matrix and its row numbers as the kernels take them, kept alive beside the pointers.
+// A matrix as a kernel takes it and its row numbers, kept alive beside the pointers.
 struct Gathered {
   at::Tensor matrix;
   at::Tensor rows;
 
-  Gathered(const at::Tensor& matrix_, const std::optional<at::Tensor>& rows_)
-      : matrix(matrix_.is_cpu() ? as_computed(matrix_) : matrix_.contiguous()),
-        rows(rows_ ? rows_->contiguous() : at::Tensor()) {}
+  Gathered(at::Tensor matrix_, const std::optional<at::Tensor>& rows_)
+      : matrix(std::move(matrix_)), rows(rows_ ? rows_->contiguous() : at::Tensor()) {}
 
   const int32_t* row_numbers() const {
     return rows.defined() ? rows.const_data_ptr<int32_t>() : nullptr;
   }
 };
 
-std::vector<Gathered> gathered_residuals(const Linear& linear) {
+// `convert` makes of a residual what the kernel takes.
+template <typename Convert>
+std::vector<Gathered> gathered_residuals(const Linear& linear, const Convert& convert) {
   std::vector<Gathered> residuals;
   for (size_t i = 0; i < linear.residuals.size(); ++i) {
-    residuals.emplace_back(linear.residuals[i], linear.residual_rows.get(i));
+    residuals.emplace_back(convert(linear.residuals[i]), linear.residual_rows.get(i));
   }
   return residuals;
 }
 
-template <typename scalar_t>
-GatheredRows<scalar_t> cpu_pointers(const Gathered& from) {
-  return {from.matrix.const_data_ptr<scalar_t>(), from.row_numbers(), from.matrix.size(0)};
+// ---- CPU
+
+template <typename T>
+GatheredRows<T> cpu_pointers(const Gathered& from) {
+  return {computed_data<T>(from.matrix), from.row_numbers(), from.matrix.size(0)};
 }
 
 at::Tensor linear_fused_cpu(const at::Tensor& features, const std::optional<at::Tensor>& rows,
@@ -125,19 +127,21 @@ at::Tensor linear_fused_cpu(const at::Tensor& features, const std::optional<at::
                             double negative_slope, const std::optional<at::Tensor>& num_rows) {
   const Linear linear{features, rows, weight_, bias_, residuals, residual_rows, num_rows};
   check(linear);
-  const Gathered input(features, rows);
-  const std::vector<Gathered> added = gathered_residuals(linear);
-  const at::Tensor weight = as_computed(weight_), bias = as_computed(bias_);
+  const ProductTypes types(features, features.size(1));
+  const Gathered input(types.as_computed(features), rows);
+  const std::vector<Gathered> added =
+      gathered_residuals(linear, [&](const at::Tensor& t) { return types.as_computed(t); });
+  const at::Tensor weight = types.as_computed(weight_), bias = types.as_computed(bias_);
   const cpu::LinearShape shape{linear.num_out(), weight.size(0), weight.size(1)};
   at::Tensor out = empty({shape.num_out, shape.c_out}, weight.options());
-  AT_DISPATCH_FLOATING_TYPES(weight.scalar_type(), kOp, [&] {
-    std::vector<GatheredRows<scalar_t>> pointers;
-    for (const Gathered& g : added) pointers.push_back(cpu_pointers<scalar_t>(g));
-    const bool in_range = cpu::linear_fused<scalar_t>(
-        shape, cpu_pointers<scalar_t>(input), weight.const_data_ptr<scalar_t>(),
-        bias_ ? bias.const_data_ptr<scalar_t>() : nullptr, pointers,
-        static_cast<scalar_t>(negative_slope), num_rows_data(num_rows),
-        out.mutable_data_ptr<scalar_t>());
+  ProductTypes::dispatch(weight, [&](auto number) {
+    using T = decltype(number);
+    std::vector<GatheredRows<T>> pointers;
+    for (const Gathered& g : added) pointers.push_back(cpu_pointers<T>(g));
+    const bool in_range = cpu::linear_fused<T>(
+        shape, cpu_pointers<T>(input), computed_data<T>(weight), computed_data<T>(bias), pointers,
+        static_cast<cpu::sum_t<T>>(negative_slope), num_rows_data(num_rows),
+        static_cast<T*>(out.mutable_data_ptr()));
     TORCH_CHECK_INDEX(in_range, kOp,
                       ": `rows` must be -1 or a row of their matrix, got a number outside");
   });
@@ -160,8 +164,9 @@ at::Tensor linear_fused_cuda(const at::Tensor& features, const std::optional<at:
   const Linear linear{features, rows, weight_, bias_, residuals, residual_rows, num_rows};
   check(linear);
   const c10::cuda::CUDAGuard guard(features.device());
-  const Gathered input(features, rows);
-  const std::vector<Gathered> added = gathered_residuals(linear);
+  const Gathered input(features.contiguous(), rows);
+  const std::vector<Gathered> added =
+      gathered_residuals(linear, [](const at::Tensor& t) { return t.contiguous(); });
   const at::Tensor weight = weight_.contiguous(), bias = contiguous(bias_);
   at::Tensor out = empty({linear.num_out(), weight.size(1)}, weight.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), kOp, [&] {

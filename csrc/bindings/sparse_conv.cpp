@@ -143,26 +143,26 @@ void check_in_range(const char* op, bool in_range, const at::Tensor& features) {
 at::Tensor forward_cpu(const char* op, const at::Tensor& features, const at::Tensor& weight,
                        const std::optional<at::Tensor>& bias, const at::Tensor& neighbors,
                        const Fused& fused) {
-  const auto f = as_computed(features), w = as_computed(weight);
-  const auto b = as_computed(bias), r = as_computed(fused.residual);
-  const auto s = as_computed(fused.shortcut), s_weight = as_computed(fused.shortcut_weight);
+  const int64_t shortcut_channels = fused.shortcut ? fused.shortcut->size(1) : 0;
+  const ProductTypes types(features, features.size(1) | shortcut_channels);
+  const auto f = types.as_computed(features), w = types.as_computed(weight);
+  const auto b = types.as_computed(bias), r = types.as_computed(fused.residual);
+  const auto s = types.as_computed(fused.shortcut);
+  const auto s_weight = types.as_computed(fused.shortcut_weight);
   const auto n = neighbors.contiguous();
   const auto shape = shape_of(features, neighbors, weight.size(2));
   auto out = empty({shape.num_out, shape.c_out}, f.options());
-  AT_DISPATCH_FLOATING_TYPES(f.scalar_type(), "sparse_conv", [&] {
-    SparseConvShortcut<scalar_t> shortcut;
-    if (s.defined()) {
-      shortcut = {s.const_data_ptr<scalar_t>(), s_weight.const_data_ptr<scalar_t>(), s.size(1)};
-    }
-    cpu::SparseConvEpilogue<scalar_t> epilogue;
-    if (b.defined()) epilogue.bias = b.const_data_ptr<scalar_t>();
-    if (r.defined()) epilogue.residual = r.const_data_ptr<scalar_t>();
-    epilogue.negative_slope = static_cast<scalar_t>(fused.negative_slope);
+  ProductTypes::dispatch(f, [&](auto number) {
+    using T = decltype(number);
+    const SparseConvShortcut<T> shortcut{computed_data<T>(s), computed_data<T>(s_weight),
+                                         shortcut_channels};
+    const cpu::SparseConvEpilogue<T> epilogue{computed_data<T>(b), computed_data<T>(r),
+                                              static_cast<cpu::sum_t<T>>(fused.negative_slope)};
     check_in_range(
         op,
-        cpu::sparse_conv(shape, f.const_data_ptr<scalar_t>(), w.const_data_ptr<scalar_t>(),
+        cpu::sparse_conv(shape, computed_data<T>(f), computed_data<T>(w),
                          n.const_data_ptr<int32_t>(), shortcut, epilogue,
-                         num_rows_data(fused.num_rows), out.mutable_data_ptr<scalar_t>()),
+                         num_rows_data(fused.num_rows), static_cast<T*>(out.mutable_data_ptr())),
         features);
   });
   return out.to(features.scalar_type());

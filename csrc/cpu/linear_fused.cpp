@@ -31,14 +31,14 @@ class BlockWorker {
         sums_(kBlockRows * row_stride_),
         bias_(row_stride_),
         zero_row_(shape.c_in) {
-    std::fill_n(bias_.data(), row_stride_, T(0));
+    std::fill_n(bias_.data(), row_stride_, sum_t<T>(0));
     if (bias) std::copy_n(bias, shape.c_out, bias_.data());
     std::fill_n(zero_row_.data(), shape.c_in, T(0));
   }
 
   bool in_range() const { return in_range_; }
 
-  void run(int64_t first, int64_t last, T negative_slope, T* out) {
+  void run(int64_t first, int64_t last, sum_t<T> negative_slope, T* out) {
     request_next(last, out);
     for (int64_t i = first; i < last; ++i) std::copy_n(bias_.data(), row_stride_, sum(i - first));
     for (const GatheredRows<T>& residual : residuals_) {
@@ -54,7 +54,7 @@ class BlockWorker {
   }
 
  private:
-  T* sum(int64_t row) { return sums_.data() + row * row_stride_; }
+  sum_t<T>* sum(int64_t row) { return sums_.data() + row * row_stride_; }
 
   // Rows beyond the last are zero; their sums lie in the block and nobody reads them.
   void multiply_add(int64_t first_of_block, int64_t first, int64_t last) {
@@ -95,8 +95,8 @@ class BlockWorker {
   const std::vector<GatheredRows<T>>& residuals_;
   MicroGemm<T> product_;
   int64_t row_stride_;
-  AlignedBuffer<T> sums_;  // [kBlockRows, row_stride]
-  AlignedBuffer<T> bias_;  // [row_stride]
+  AlignedBuffer<sum_t<T>> sums_;  // [kBlockRows, row_stride]
+  AlignedBuffer<sum_t<T>> bias_;  // [row_stride]
   AlignedBuffer<T> zero_row_;
   MicroGemmFunction<T> multiply_add_ = fastest_micro_gemm<T>();
   bool in_range_ = true;
@@ -106,8 +106,8 @@ class BlockWorker {
 
 template <typename T>
 bool linear_fused(const LinearShape& buffer, const GatheredRows<T>& features, const T* weight,
-                  const T* bias, const std::vector<GatheredRows<T>>& residuals, T negative_slope,
-                  const int64_t* num_rows, T* out) {
+                  const T* bias, const std::vector<GatheredRows<T>>& residuals,
+                  sum_t<T> negative_slope, const int64_t* num_rows, T* out) {
   const LinearShape shape{true_rows(num_rows, buffer.num_out), buffer.c_in, buffer.c_out};
   if (shape.num_out == 0 || shape.c_out == 0) return true;
   const PackedWeight<T> packed(weight, 1, shape.c_in, shape.c_out);
@@ -128,5 +128,9 @@ template bool linear_fused<float>(const LinearShape&, const GatheredRows<float>&
 template bool linear_fused<double>(const LinearShape&, const GatheredRows<double>&, const double*,
                                    const double*, const std::vector<GatheredRows<double>>&, double,
                                    const int64_t*, double*);
+template bool linear_fused<BFloat16>(const LinearShape&, const GatheredRows<BFloat16>&,
+                                     const BFloat16*, const BFloat16*,
+                                     const std::vector<GatheredRows<BFloat16>>&, float,
+                                     const int64_t*, BFloat16*);
 
 }  // namespace elite_ops::cpu

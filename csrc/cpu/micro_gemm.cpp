@@ -1,5 +1,7 @@
 #include "micro_gemm.h"
 
+#include <cstring>
+
 #include "x86.h"
 
 namespace elite_ops::cpu {
@@ -25,10 +27,12 @@ void portable(const MicroGemm<T>& g) {
 #if ELITE_X86
 
 // Compiled for its instruction set whatever the flags of the build are; called only where the
-// processor has it. All loops over rows and panels unroll, so that `sum` lives in registers.
-template <int kPanels>
-__attribute__((target("avx512f"))) void avx512_panels(const MicroGemm<float>& g, int64_t first) {
-  const float* a[kMicroRows];
+// processor has it, for floats also where it lacks bf16. All loops over rows and panels unroll, so
+// that `sum` lives in registers.
+template <typename T, int kPanels>
+__attribute__((target("avx512f,avx512bf16"))) void avx512_panels(const MicroGemm<T>& g,
+                                                                 int64_t first) {
+  const T* a[kMicroRows];
   __m512 sum[kMicroRows][kPanels];
 #pragma GCC unroll 6
   for (int r = 0; r < kMicroRows; ++r) {
@@ -36,16 +40,24 @@ __attribute__((target("avx512f"))) void avx512_panels(const MicroGemm<float>& g,
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) sum[r][p] = _mm512_setzero_ps();
   }
-  const float* b = g.b + first * g.b_panel;
-  for (int64_t t = 0; t < g.depth; ++t) {
+  const T* b = g.b + first * g.b_panel;
+  for (int64_t t = 0; t < g.depth; t += kStepWidth<T>) {
     __m512 columns[kPanels];
 #pragma GCC unroll 4
     for (int p = 0; p < kPanels; ++p) columns[p] = _mm512_load_ps(b + p * g.b_panel);
 #pragma GCC unroll 6
     for (int r = 0; r < kMicroRows; ++r) {
-      const __m512 row = _mm512_set1_ps(a[r][t * g.a_step]);
+      float bits;  // a float, or two bfloat16
+      std::memcpy(&bits, a[r] + t * g.a_step, sizeof(bits));
+      const __m512 row = _mm512_set1_ps(bits);
 #pragma GCC unroll 4
-      for (int p = 0; p < kPanels; ++p) sum[r][p] = _mm512_fmadd_ps(row, columns[p], sum[r][p]);
+      for (int p = 0; p < kPanels; ++p) {
+        if constexpr (std::is_same_v<T, BFloat16>) {
+          sum[r][p] = _mm512_dpbf16_ps(sum[r][p], (__m512bh)row, (__m512bh)columns[p]);
+        } else {
+          sum[r][p] = _mm512_fmadd_ps(row, columns[p], sum[r][p]);
+        }
+      }
     }
     b += g.b_step;
   }
@@ -59,11 +71,12 @@ __attribute__((target("avx512f"))) void avx512_panels(const MicroGemm<float>& g,
   }
 }
 
-void avx512(const MicroGemm<float>& g) {
+template <typename T>
+void avx512(const MicroGemm<T>& g) {
   int64_t p = 0;
-  for (; p + 4 <= g.panels; p += 4) avx512_panels<4>(g, p);
-  for (; p + 2 <= g.panels; p += 2) avx512_panels<2>(g, p);
-  for (; p < g.panels; ++p) avx512_panels<1>(g, p);
+  for (; p + 4 <= g.panels; p += 4) avx512_panels<T, 4>(g, p);
+  for (; p + 2 <= g.panels; p += 2) avx512_panels<T, 2>(g, p);
+  for (; p < g.panels; ++p) avx512_panels<T, 1>(g, p);
 }
 
 // 16 registers hold one panel as two halves: 12 sums, 2 columns, 1 row.
@@ -101,7 +114,7 @@ __attribute__((target("avx2,fma"))) void avx2(const MicroGemm<float>& g) {
 std::vector<MicroGemmVariant> supported_variants() {
   std::vector<MicroGemmVariant> variants;
 #if ELITE_X86
-  if (__builtin_cpu_supports("avx512f")) variants.push_back({"avx512", &avx512});
+  if (__builtin_cpu_supports("avx512f")) variants.push_back({"avx512", &avx512<float>});
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     variants.push_back({"avx2", &avx2});
   }
@@ -116,6 +129,28 @@ const std::vector<MicroGemmVariant>& micro_gemm_variants() {
   static const std::vector<MicroGemmVariant> variants = supported_variants();
   return variants;
 }
+
+#if defined(__x86_64__)
+
+bool multiplies_bfloat16() {
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bf16");
+}
+
+template <>
+MicroGemmFunction<BFloat16> fastest_micro_gemm<BFloat16>() {
+  return &avx512<BFloat16>;
+}
+
+#else
+
+bool multiplies_bfloat16() { return false; }
+
+template <>
+MicroGemmFunction<BFloat16> fastest_micro_gemm<BFloat16>() {
+  return nullptr;
+}
+
+#endif
 
 template <>
 MicroGemmFunction<float> fastest_micro_gemm<float>() {

@@ -11,7 +11,7 @@
 namespace elite_ops::cpu {
 
 // [num_matrices, c_in, c_out] -> [num_matrices, panels, c_in, kPanelWidth], the last panel filled
-// up with zeros.
+// up with zeros. Of bfloat16 every two rows are interleaved, and c_in is even.
 template <typename T>
 class PackedWeight {
  public:
@@ -33,7 +33,7 @@ class PackedWeight {
     MicroGemm<T> gemm;
     gemm.b = matrix(k);
     gemm.a_step = 1;
-    gemm.b_step = kPanelWidth;
+    gemm.b_step = kStepWidth<T> * kPanelWidth;
     gemm.b_panel = c_in_ * kPanelWidth;
     gemm.depth = c_in_;
     gemm.panels = panels_;
@@ -47,9 +47,13 @@ class PackedWeight {
   void pack(const T* from, T* to) const {
     for (int64_t column = 0; column < c_out_; column += kPanelWidth) {
       const int64_t width = std::min<int64_t>(kPanelWidth, c_out_ - column);
-      for (int64_t c = 0; c < c_in_; ++c, to += kPanelWidth) {
-        std::fill(std::copy_n(from + c * c_out_ + column, width, to), to + kPanelWidth, T(0));
+      for (int64_t c = 0; c < c_in_; ++c) {
+        T* row = to + c / kStepWidth<T> * kStepWidth<T> * kPanelWidth + c % kStepWidth<T>;
+        for (int64_t j = 0; j < kPanelWidth; ++j) {
+          row[j * kStepWidth<T>] = j < width ? from[c * c_out_ + column + j] : T(0);
+        }
       }
+      to += c_in_ * kPanelWidth;
     }
   }
 

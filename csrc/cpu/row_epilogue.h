@@ -13,13 +13,15 @@ T leaky_relu(T x, T negative_slope) {
 }
 
 // Copies a row; negative numbers times `negative_slope`, 1 for none of this.
-template <typename T>
-void write_leaky_relu(const T* from, int64_t channels, T negative_slope, T* to) {
+template <typename T, typename To>
+void write_leaky_relu(const T* from, int64_t channels, T negative_slope, To* to) {
   if (negative_slope == T(1)) {
-    std::copy_n(from, channels, to);
+    for (int64_t c = 0; c < channels; ++c) to[c] = static_cast<To>(from[c]);
     return;
   }
-  for (int64_t c = 0; c < channels; ++c) to[c] = leaky_relu(from[c], negative_slope);
+  for (int64_t c = 0; c < channels; ++c) {
+    to[c] = static_cast<To>(leaky_relu(from[c], negative_slope));
+  }
 }
 
 template <typename T>
@@ -27,8 +29,8 @@ void add_leaky_relu(const T* row, int64_t channels, T negative_slope, T* sum) {
   for (int64_t c = 0; c < channels; ++c) sum[c] += leaky_relu(row[c], negative_slope);
 }
 
-template <typename T>
-void add_row(const T* row, int64_t channels, T* sum) {
+template <typename From, typename T>
+void add_row(const From* row, int64_t channels, T* sum) {
   for (int64_t c = 0; c < channels; ++c) sum[c] += row[c];
 }
 

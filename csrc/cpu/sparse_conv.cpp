@@ -42,7 +42,7 @@ class TileWorker {
         bias_(row_stride_),
         rows_in_(tile_rows + kPairSlack),
         rows_out_(tile_rows + kPairSlack) {
-    std::fill_n(bias_.data(), row_stride_, T(0));
+    std::fill_n(bias_.data(), row_stride_, sum_t<T>(0));
     if (epilogue.bias) std::copy_n(epilogue.bias, shape.c_out, bias_.data());
   }
 
@@ -56,7 +56,7 @@ class TileWorker {
   }
 
  private:
-  T* sum(int64_t row) { return sums_.data() + row * row_stride_; }
+  sum_t<T>* sum(int64_t row) { return sums_.data() + row * row_stride_; }
 
   void add_offset(int64_t k, int64_t first, int64_t last) {
     int64_t count = collect_pairs_({neighbors_ + k * shape_.num_out + first, last - first,
@@ -124,8 +124,8 @@ class TileWorker {
   const SparseConvEpilogue<T>& epilogue_;
   int64_t row_stride_;
   int64_t spare_row_;
-  AlignedBuffer<T> sums_;  // [tile_rows + 1, row_stride]
-  AlignedBuffer<T> bias_;  // [row_stride]
+  AlignedBuffer<sum_t<T>> sums_;  // [tile_rows + 1, row_stride]
+  AlignedBuffer<sum_t<T>> bias_;  // [row_stride]
   AlignedBuffer<int32_t> rows_in_;
   AlignedBuffer<int32_t> rows_out_;
   CollectPairsFunction collect_pairs_ = collect_pairs_variants().front().function;
@@ -174,5 +174,8 @@ template bool sparse_conv<float>(const SparseConvShape&, const float*, const flo
 template bool sparse_conv<double>(const SparseConvShape&, const double*, const double*,
                                   const int32_t*, const SparseConvShortcut<double>&,
                                   const SparseConvEpilogue<double>&, const int64_t*, double*);
+template bool sparse_conv<BFloat16>(const SparseConvShape&, const BFloat16*, const BFloat16*,
+                                    const int32_t*, const SparseConvShortcut<BFloat16>&,
+                                    const SparseConvEpilogue<BFloat16>&, const int64_t*, BFloat16*);
 
 }  // namespace elite_ops::cpu

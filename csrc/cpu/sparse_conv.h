@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "bfloat16.h"
 #include "common/sparse_conv_types.h"
 
 namespace elite_ops::cpu {
@@ -12,13 +13,14 @@ template <typename T>
 struct SparseConvEpilogue {
   const T* bias = nullptr;      // [c_out], or null
   const T* residual = nullptr;  // [num_out, c_out], or null
-  T negative_slope = T(1);      // 1: no activation
+  sum_t<T> negative_slope = 1;  // 1: no activation
 };
 
 // out[i] = epilogue(sum over k of features[neighbors[k, i]] @ weight[k] + shortcut[i]), where -1
 // adds nothing. Rows from `num_rows` on are neither read nor written. The result does not depend on
 // the number of threads. False when `neighbors` holds a number outside [-1, num_in); such an entry
-// adds nothing.
+// adds nothing. Bfloat16 is for processors that multiply it (micro_gemm.h), and for even numbers of
+// input channels; its sums are floats.
 template <typename T>
 bool sparse_conv(const SparseConvShape& shape,
                  const T* features,         // [num_in, c_in]
