@@ -130,7 +130,7 @@ const std::vector<MicroGemmVariant>& micro_gemm_variants() {
   return variants;
 }
 
-#if defined(__x86_64__)
+#if ELITE_X86
 
 bool multiplies_bfloat16() {
   return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bf16");
