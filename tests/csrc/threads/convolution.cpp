@@ -5,6 +5,7 @@
 
 #include "cpu/encode_voxels.h"
 #include "cpu/linear_fused.h"
+#include "cpu/micro_gemm.h"
 #include "cpu/sparse_conv.h"
 #include "segment_cases.h"
 #include "threads.h"
@@ -39,7 +40,7 @@ struct Convolution {
   SparseConvShape shape;
   std::vector<T> features, weight, bias, residual, grad_out, shortcut, shortcut_weight;
   std::vector<int32_t> neighbors;
-  static constexpr int64_t kShortcutChannels = 5;
+  static constexpr int64_t kShortcutChannels = 6;
 
   explicit Convolution(const SparseConvShape& s) : shape(s) {
     harness::Random random(s.num_out);
@@ -58,7 +59,8 @@ struct Convolution {
     CHECK(in_range ==
           cpu::sparse_conv<T>(shape, features.data(), weight.data(), neighbors.data(),
                               {shortcut.data(), shortcut_weight.data(), kShortcutChannels},
-                              {bias.data(), residual.data(), T(kSlope)}, num_rows, out.data()));
+                              {bias.data(), residual.data(), cpu::sum_t<T>(kSlope)}, num_rows,
+                              out.data()));
     return out;
   }
 
@@ -135,7 +137,7 @@ void check_rows_out_of_range() {
 
 template <typename T>
 void check_linear_fused(double tolerance) {
-  constexpr int64_t kRows = 1100, kCoarse = 90, kIn = 21, kOut = 34;
+  constexpr int64_t kRows = 1100, kCoarse = 90, kIn = 22, kOut = 34;
   harness::Random random(1);
   const auto features = random.uniform_vector<T>(kRows * kIn);
   const auto weight = random.uniform_vector<T>(kIn * kOut), bias = random.uniform_vector<T>(kOut);
@@ -146,8 +148,8 @@ void check_linear_fused(double tolerance) {
     std::vector<T> out(kRows * kOut);
     CHECK(in_range == cpu::linear_fused<T>(
                           {kRows, kIn, kOut}, {features.data(), rows.data(), kRows}, weight.data(),
-                          bias.data(), {{coarse.data(), coarse_rows.data(), kCoarse}}, T(kSlope),
-                          nullptr, out.data()));
+                          bias.data(), {{coarse.data(), coarse_rows.data(), kCoarse}},
+                          cpu::sum_t<T>(kSlope), nullptr, out.data()));
     return out;
   };
   threads::check_same_bits([&] { return threads::results(run(true)); });
@@ -255,10 +257,16 @@ void check_encode_voxels(double tolerance) {
 
 CASE(sparse_conv_float) { check_sparse_conv<float>(1e-5); }
 CASE(sparse_conv_double) { check_sparse_conv<double>(1e-12); }
+CASE(sparse_conv_bfloat16) {
+  if (cpu::multiplies_bfloat16()) check_sparse_conv<cpu::BFloat16>(1e-2);
+}
 CASE(sparse_conv_backward_weight_float) { check_backward_weight<float>(1e-4); }
 CASE(sparse_conv_backward_weight_double) { check_backward_weight<double>(1e-12); }
 CASE(sparse_conv_rows_out_of_range) { check_rows_out_of_range(); }
 CASE(linear_fused_float) { check_linear_fused<float>(1e-5); }
 CASE(linear_fused_double) { check_linear_fused<double>(1e-12); }
+CASE(linear_fused_bfloat16) {
+  if (cpu::multiplies_bfloat16()) check_linear_fused<cpu::BFloat16>(1e-2);
+}
 CASE(encode_voxels_float) { check_encode_voxels<float>(1e-4); }
 CASE(encode_voxels_double) { check_encode_voxels<double>(1e-12); }
