@@ -2,6 +2,7 @@
 
 import os
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,38 @@ def real_points(data_folder: Path) -> torch.Tensor:
     """One real HDL-64E scan: float32 [N, 4], x y z remission."""
     points = np.fromfile(data_folder / SCANS["semantickitti"], dtype="<f4").reshape(-1, 4)
     return torch.from_numpy(points)
+
+
+@pytest.fixture(scope="module")
+def few_points() -> Iterator[int]:
+    """The number of points of every scan of the benchmarks while a module tests their logic."""
+    from workloads import limit_points, scan, scan_labels, scans
+
+    def use_first_points(count: int | None) -> None:
+        limit_points(count)
+        for cached in (scan, scans, scan_labels):
+            cached.cache_clear()
+
+    use_first_points(1000)
+    yield 1000
+    use_first_points(None)
+
+
+def threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    yield from threads(1)
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    yield from threads(2)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -117,6 +117,7 @@ def _optimizer(groups: list[dict[str, Any]], config: OptimizerConfig) -> torch.o
         momentum=config.momentum,
         nesterov=config.nesterov,
         weight_decay=config.weight_decay,
+        fused=True,
     )
 
 
