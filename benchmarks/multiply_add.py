@@ -14,7 +14,7 @@ __all__ = ["ROUNDS", "compiled", "flop", "run"]
 
 SOURCE = Path(__file__).with_suffix(".cpp")
 FLAGS = ["-O3", "-march=native", "-ffp-contract=fast", "-shared", "-fPIC"]
-ROUNDS = 4_000_000  # of each thread in a call
+ROUNDS = 40_000_000  # of each thread in a call
 
 
 @cache

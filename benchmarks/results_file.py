@@ -67,8 +67,8 @@ class Results:
 
     @cached_property
     def multiply_add_rate(self) -> float | None:
-        """Measured FLOP/s of the CPU's cores at their peak, in float32."""
-        rates = [r.info["flop"] / r.seconds for r in self._limits("multiply-add")]
+        """Measured FLOP/s of the CPU's cores at their peak, in float32: the shortest round's."""
+        rates = [r.info["flop"] / r.shortest for r in self._limits("multiply-add")]
         return max(rates, default=None)
 
     def _limits(self, name: str) -> Iterator[Result]:
