@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from elite.student.cells import find_cells
 from elite.student.pyramid import Level
-from elite_ops import Segments, build_segments, voxel_to_point
+from elite_ops import Segments, build_all_segments, voxel_to_point
 
 __all__ = ["Head"]
 
@@ -40,7 +40,7 @@ class Head(nn.Module):
         if not parts[0].is_cpu:
             return self._logits_of(parts, [level.points for level in levels])
         cells = find_cells(levels)
-        voxels = map(build_segments, cells.voxels, map(len, parts))
+        voxels = build_all_segments(cells.voxels, [len(part) for part in parts])
         return voxel_to_point(self._logits_of(parts, voxels), cells.points)
 
     def _logits_of(self, parts: Iterable[Tensor], rows: Iterable[Segments]) -> Tensor:
