@@ -10,8 +10,6 @@
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
 
-#include <optional>
-
 namespace elite_ops {
 
 // The CUDA type of a torch scalar: cuda_scalar<at::Half> is __half.
@@ -38,11 +36,6 @@ const cuda_scalar<T>* cuda_data(const at::Tensor& t) {
 template <typename T>
 cuda_scalar<T>* cuda_mutable_data(at::Tensor& t) {
   return reinterpret_cast<cuda_scalar<T>*>(t.mutable_data_ptr<T>());
-}
-
-// Undefined where there is none.
-inline at::Tensor contiguous(const std::optional<at::Tensor>& t) {
-  return t ? t->contiguous() : at::Tensor();
 }
 
 // The error flag (ErrorFlag bits) of the current device: one int32 in its memory, zero at first.

@@ -10,6 +10,7 @@
 
 #include "check.h"
 #include "compute_type.h"
+#include "contiguous.h"
 #include "empty.h"
 #ifdef ELITE_WITH_CUDA
 #include <ATen/Context.h>
@@ -97,7 +98,7 @@ struct Gathered {
   at::Tensor rows;
 
   Gathered(at::Tensor matrix_, const std::optional<at::Tensor>& rows_)
-      : matrix(std::move(matrix_)), rows(rows_ ? rows_->contiguous() : at::Tensor()) {}
+      : matrix(std::move(matrix_)), rows(contiguous(rows_)) {}
 
   const int32_t* row_numbers() const {
     return rows.defined() ? rows.const_data_ptr<int32_t>() : nullptr;

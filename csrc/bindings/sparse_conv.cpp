@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "compute_type.h"
+#include "contiguous.h"
 #include "empty.h"
 #ifdef ELITE_WITH_CUDA
 #include <ATen/Context.h>

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "check.h"
+#include "contiguous.h"
 #include "cpu/kernel_map.h"
 #include "empty.h"
 #include "kernel_shape.h"
@@ -207,7 +208,7 @@ Result voxelize_cpu(const at::Tensor& points_, const std::optional<at::Tensor>& 
   const Grids grids = checked_grids(spatial_shape, scales, batch_size, nested, capacity, halved);
   const std::optional<KernelShape> kernel = check_kernel(kernel_size, grids);
   const at::Tensor points = points_.contiguous();
-  const at::Tensor batch_index = batch_index_ ? batch_index_->contiguous() : at::Tensor();
+  const at::Tensor batch_index = contiguous(batch_index_);
   const PointRows rows = point_rows(points, batch_index);
   const int64_t outside = cpu::first_outside_batch(rows, batch_size);
   TORCH_CHECK_INDEX(outside == rows.num_points, kOp,
@@ -252,7 +253,7 @@ Result voxelize_cuda(const at::Tensor& points_, const std::optional<at::Tensor>&
   const c10::cuda::CUDAGuard guard(points_.device());
   const auto stream = c10::cuda::getCurrentCUDAStream();
   const at::Tensor points = points_.contiguous();
-  const at::Tensor batch_index = batch_index_ ? batch_index_->contiguous() : at::Tensor();
+  const at::Tensor batch_index = contiguous(batch_index_);
   cuda::VoxelizeArguments arguments = cuda_arguments(point_rows(points, batch_index), range, grids);
 
   const auto options = points.options().dtype(at::kInt);
