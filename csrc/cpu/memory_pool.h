@@ -1,6 +1,6 @@
 // Memory that is handed out again. The C library gives large blocks back to the system when they
-// are freed, and the system clears every page that it hands out anew: on results of tens of
-// megabytes a call, that took up to a tenth of a network's time.
+// are freed, and the system clears every page that it hands out anew: on the results of a network,
+// tens of megabytes a call, that takes time that can be measured.
 #pragma once
 
 #include <cstddef>
