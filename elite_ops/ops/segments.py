@@ -88,7 +88,7 @@ def build_all_segments(
     *Source:* stable counting sort (CPU), stable radix sort (CUDA).
     """
     orders, offsets = torch.ops.elite_ops.build_segments(inverse, num_segments)
-    if len(inverse) == 1:
+    if len(inverse) == 1:  # the splits would take longer than sorting a short list
         lists = [(orders, offsets)]
     else:
         lists = list(
