@@ -52,24 +52,26 @@ void check(const at::Tensor& points, const at::Tensor& inverse, const at::Tensor
   check_num_rows(kOp, num_rows, indices.size(0), "points", points);
 }
 
-// The points of each voxel as the kernels take them, kept alive beside the pointers.
+// The points of each voxel as the kernels take them, checked, and kept alive beside the pointers.
 struct Inputs {
   at::Tensor points, order, offsets, indices;
   VoxelPoints voxels;
 
-  Inputs(const at::Tensor& points_, const at::Tensor& order_, const at::Tensor& offsets_,
-         const at::Tensor& indices_, c10::ArrayRef<double> voxel_size, c10::ArrayRef<double> origin,
-         const std::optional<at::Tensor>& num_rows)
-      : points(points_.contiguous()),
-        order(order_.contiguous()),
-        offsets(offsets_.contiguous()),
-        indices(indices_.contiguous()),
-        voxels{points.const_data_ptr<float>(),
-               points.size(1),
-               indices.const_data_ptr<int32_t>(),
-               as_csr(order, offsets, num_rows_data(num_rows)),
-               {},
-               {}} {
+  Inputs(const at::Tensor& points_, const at::Tensor& inverse, const at::Tensor& order_,
+         const at::Tensor& offsets_, const at::Tensor& indices_, const at::Tensor& weight,
+         const at::Tensor& bias, c10::ArrayRef<double> voxel_size, c10::ArrayRef<double> origin,
+         const std::optional<at::Tensor>& num_rows) {
+    check(points_, inverse, order_, offsets_, indices_, weight, bias, voxel_size, origin, num_rows);
+    points = points_.contiguous();
+    order = order_.contiguous();
+    offsets = offsets_.contiguous();
+    indices = indices_.contiguous();
+    voxels = {points.const_data_ptr<float>(),
+              points.size(1),
+              indices.const_data_ptr<int32_t>(),
+              as_csr(order, offsets, num_rows_data(num_rows)),
+              {},
+              {}};
     for (int axis = 0; axis < 3; ++axis) {
       voxels.origin[axis] = static_cast<float>(origin[axis]);
       voxels.voxel_size[axis] = static_cast<float>(voxel_size[axis]);
@@ -102,8 +104,8 @@ at::Tensor encode_voxels_cpu(const at::Tensor& points, const at::Tensor& inverse
                              const at::Tensor& bias_, c10::ArrayRef<double> voxel_size,
                              c10::ArrayRef<double> origin, double negative_slope,
                              const std::optional<at::Tensor>& num_rows) {
-  check(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin, num_rows);
-  const Inputs inputs(points, order, offsets, indices, voxel_size, origin, num_rows);
+  const Inputs inputs(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin,
+                      num_rows);
   const at::Tensor weight = as_computed(weight_), bias = as_computed(bias_);
   at::Tensor out = empty({indices.size(0), weight.size(1)}, weight.options());
   AT_DISPATCH_FLOATING_TYPES(weight.scalar_type(), kOp, [&] {
@@ -120,9 +122,9 @@ Gradients encode_voxels_backward_cpu(const at::Tensor& grad_out_, const at::Tens
                                      c10::ArrayRef<double> voxel_size, c10::ArrayRef<double> origin,
                                      double negative_slope,
                                      const std::optional<at::Tensor>& num_rows) {
-  check(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin, num_rows);
+  const Inputs inputs(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin,
+                      num_rows);
   check_grad_out(grad_out_, indices, weight_);
-  const Inputs inputs(points, order, offsets, indices, voxel_size, origin, num_rows);
   const at::Tensor grad_out = as_computed(grad_out_);
   const at::Tensor weight = as_computed(weight_), bias = as_computed(bias_);
   at::Tensor grad_weight = empty(weight.sizes(), weight.options());
@@ -154,9 +156,9 @@ at::Tensor encode_voxels_cuda(const at::Tensor& points, const at::Tensor& invers
                               const at::Tensor& bias_, c10::ArrayRef<double> voxel_size,
                               c10::ArrayRef<double> origin, double negative_slope,
                               const std::optional<at::Tensor>& num_rows) {
-  check(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin, num_rows);
+  const Inputs inputs(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin,
+                      num_rows);
   const c10::cuda::CUDAGuard guard(points.device());
-  const Inputs inputs(points, order, offsets, indices, voxel_size, origin, num_rows);
   const at::Tensor weight = weight_.contiguous(), bias = bias_.contiguous();
   at::Tensor out = empty({indices.size(0), weight.size(1)}, weight.options());
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), kOp, [&] {
@@ -174,10 +176,10 @@ Gradients encode_voxels_backward_cuda(const at::Tensor& grad_out_, const at::Ten
                                       c10::ArrayRef<double> voxel_size,
                                       c10::ArrayRef<double> origin, double negative_slope,
                                       const std::optional<at::Tensor>& num_rows) {
-  check(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin, num_rows);
+  const Inputs inputs(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin,
+                      num_rows);
   check_grad_out(grad_out_, indices, weight_);
   const c10::cuda::CUDAGuard guard(points.device());
-  const Inputs inputs(points, order, offsets, indices, voxel_size, origin, num_rows);
   const at::Tensor grad_out = grad_out_.contiguous();
   const at::Tensor weight = weight_.contiguous(), bias = bias_.contiguous();
   at::Tensor grad_weight = empty(weight.sizes(), weight.options());
