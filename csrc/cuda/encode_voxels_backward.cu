@@ -1,7 +1,7 @@
 // The gradients of an encoder's weight and bias. A warp owns a voxel; its lanes share out what
 // describes a point, and then each owns a channel and adds that channel's gradient to its column of
-// sums, in registers. Blocks own fixed shares of the voxels; their sums are added up by a second
-// kernel, always in the same order.
+// sums, in registers. A block owns a fixed share of the voxels, one tile of channels and one of
+// rows of sums; a second kernel adds up the sums of all shares, always in the same order.
 #include "common/num_rows.h"
 #include "cuda/dynamic_shared.cuh"
 #include "cuda/encode_voxels.h"
@@ -13,15 +13,14 @@ namespace {
 
 constexpr int kWarps = 8;
 constexpr int kBlockVoxels = 32 * kWarps;
-constexpr int kFeatures =
-    16;  // rows of sums in registers; with more, several blocks share them out
+constexpr int kFeatures = 16;  // rows of sums in a thread's registers: one tile of them
+
+int64_t tiles(int64_t items, int64_t size) { return (items + size - 1) / size; }
 
 // The rows of sums: the features, and the bias as the weight of one more, which is 1.
 int64_t num_rows_of(const VoxelPoints& voxels) { return voxels.num_features() + 1; }
-int64_t num_blocks(const VoxelPoints& voxels) {
-  return (voxels.voxels.rows + kBlockVoxels - 1) / kBlockVoxels;
-}
-int64_t tiles(int64_t items, int64_t size) { return (items + size - 1) / size; }
+// The shares of the voxels.
+int64_t num_shares(const VoxelPoints& voxels) { return tiles(voxels.voxels.rows, kBlockVoxels); }
 
 // Writes what describes a point, then 1, then zeros up to a multiple of kFeatures.
 __device__ void describe(const VoxelPoints& voxels, int32_t entry, const float (&origins)[6],
@@ -118,7 +117,7 @@ __global__ void sum_kernel(const accumulate_t<T>* __restrict__ partials, int64_t
 
 template <typename T>
 size_t encode_voxels_backward_workspace_bytes(const VoxelPoints& voxels, int64_t channels) {
-  return num_blocks(voxels) * num_rows_of(voxels) * channels * sizeof(accumulate_t<T>);
+  return num_shares(voxels) * num_rows_of(voxels) * channels * sizeof(accumulate_t<T>);
 }
 
 template <typename T>
@@ -128,10 +127,10 @@ cudaError_t encode_voxels_backward(const VoxelPoints& voxels,
                                    cudaStream_t stream) {
   if (encoder.channels == 0) return cudaSuccess;
   auto* partials = static_cast<accumulate_t<T>*>(workspace);
-  const int64_t blocks = num_blocks(voxels), rows = num_rows_of(voxels);
-  if (blocks > 0) {
+  const int64_t shares = num_shares(voxels), rows = num_rows_of(voxels);
+  if (shares > 0) {
     const size_t bytes = tiles(rows, kFeatures) * kFeatures * kWarps * sizeof(float);
-    cudaLaunchConfig_t config = launch_config(blocks, kWarps * kWarpSize, stream, bytes);
+    cudaLaunchConfig_t config = launch_config(shares, kWarps * kWarpSize, stream, bytes);
     config.gridDim.y = static_cast<unsigned>(tiles(encoder.channels, kWarpSize));
     config.gridDim.z = static_cast<unsigned>(tiles(rows, kFeatures));
     ELITE_CUDA_TRY(
@@ -140,7 +139,7 @@ cudaError_t encode_voxels_backward(const VoxelPoints& voxels,
   const int64_t size = rows * encoder.channels;
   const cudaLaunchConfig_t config = one_thread_per(size * kWarpSize, stream);
   return cudaLaunchKernelEx(&config, sum_kernel<T>, static_cast<const accumulate_t<T>*>(partials),
-                            blocks, size, size - encoder.channels, grad_weight, grad_bias);
+                            shares, size, size - encoder.channels, grad_weight, grad_bias);
 }
 
 #define INSTANTIATE(T)                                                                    \
