@@ -18,8 +18,13 @@ TOLERANCE = {
     torch.float16: {"rtol": 1e-3, "atol": 1e-3},  # the result is rounded once
     torch.bfloat16: {"rtol": 8e-3, "atol": 8e-3},
 }
+SHAPES = [(3, 1), (4, 64), (7, 20), (20, 33), (4, 0)]  # columns of the points, channels
 GRID = {"voxel_size": (0.5, 0.25, 1.0), "origin": (-1.0, 0.0, 2.0)}
 RANGE = (-50.0, -50.0, -4.0, 50.0, 50.0, 2.0)
+each_case = pytest.mark.parametrize(
+    ("num_points", "num_voxels", "columns", "channels", "dtype"),
+    [(*size, *shape, dtype) for size in SIZES for shape in SHAPES for dtype in DTYPES],
+)
 
 
 def random_case(
@@ -66,9 +71,7 @@ def test_small_example(device: torch.device) -> None:
     assert got.tolist() == [[0, 0, 0, 0, 0], [2, 15, 0, 0.5, 0.5]]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("num_points", "num_voxels"), SIZES)
-@pytest.mark.parametrize(("columns", "channels"), [(3, 1), (4, 64), (7, 20), (4, 0)])
+@each_case
 def test_equals_reference(
     num_points: int,
     num_voxels: int,
@@ -112,9 +115,7 @@ def gradients(
     return torch.autograd.grad(out, (weight, bias), grad_out)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("num_points", "num_voxels"), SIZES)
-@pytest.mark.parametrize(("columns", "channels"), [(3, 1), (4, 64), (20, 33), (4, 0)])
+@each_case
 def test_gradients_equal_the_reference(
     num_points: int,
     num_voxels: int,
