@@ -1,8 +1,8 @@
-// Output-stationary implicit GEMM. A block owns kRows output rows and 64 output channels; a warp
-// owns a slab of 16 of the rows, the height of an mma. One asynchronous pipeline runs over all
-// pairs of (offset that some row of the block needs, chunk of input channels) without draining in
-// between; the rows to gather are in shared memory before it starts. A slab that an offset does not
-// meet neither loads nor multiplies.
+// Output-stationary implicit GEMM. A block owns kRows output rows and 64 output channels at a time;
+// a warp owns a slab of 16 of the rows, the height of an mma. One asynchronous pipeline runs over
+// all pairs of (offset that some row of the block needs, chunk of input channels) without draining
+// in between; the rows to gather are in shared memory before it starts. A slab that an offset does
+// not meet neither loads nor multiplies.
 #include <algorithm>
 
 #include "dynamic_shared.cuh"
