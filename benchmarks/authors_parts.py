@@ -60,7 +60,6 @@ class AuthorsScale:
         self.indices, inverse, counts = unique(cells, shape)
         self.points = IndexedGroup(inverse, counts)
         self.convolve = convolution(self.indices, shape)
-
         self.half: Group | None = None
 
     def halved(self) -> Group:

@@ -30,7 +30,7 @@ VARIANTS = {
 @pytest.mark.parametrize("scale", [1, 4])
 def bench_variants(timed, device, variant, rows, precision, channels, scale):
     if device.type == "cpu":
-        pytest.skip("the CPU has one way")
+        pytest.skip("not needed: the CPU has one way")
     if reason := why_not(variant, precision, channels, device):
         pytest.skip(f"not available: {reason}")
     name, voxels = scan_with_kernel_map(device, scale)

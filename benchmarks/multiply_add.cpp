@@ -9,7 +9,7 @@ constexpr int kBytes = 32;
 constexpr int kBytes = 16;
 #endif
 constexpr int kWidth = kBytes / sizeof(float);
-constexpr int kSums = 12;  // more than a core's latency times its units need, fewer than it has
+constexpr int kSums = 12;  // enough to keep a core's units busy, fewer than it has registers
 typedef float Vector __attribute__((vector_size(kBytes)));
 
 extern "C" int64_t flop_per_round() { return 2 * kSums * kWidth; }

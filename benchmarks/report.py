@@ -51,10 +51,7 @@ def insert(page: str, text: str) -> str:
 
 
 def main() -> int:
-    files = [
-        read_results(path)
-        for path in sorted((PAGE.parents[1] / "benchmarks/results").glob("*.json"))
-    ]
+    files = [read_results(path) for path in sorted((ROOT / "benchmarks/results").glob("*.json"))]
     PAGE.write_text(insert(PAGE.read_text(), results_text(files)))
     for results in files:
         plot(results, IMAGES / image_name(results))

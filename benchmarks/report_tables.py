@@ -82,12 +82,12 @@ def forms_table(results: Results, group: str) -> str:
     """One row for each form of the student: its times, its memory, its labels."""
     rows = []
     for case, row in results.group(group).items():
-        fastest = min((r.wall for name, r in row.items() if name == "elite_ops"), default=None)
+        ours = row.get("elite_ops")
         for name, result in row.items():
             info = result.info
             times = [result.wall, info["p90"], info["p99"], result.shortest]
             cells = [", ".join(str(value) for _, value in case), name, *map(duration, times)]
-            cells += [str(result.rounds), f"{result.wall / fastest:.2f} x" if fastest else ""]
+            cells += [str(result.rounds), f"{result.wall / ours.wall:.2f} x" if ours else ""]
             cells += [f"{info[k]:.0f} MiB" if k in info else "" for k in ("peak_mb", "process_mb")]
             cells.append(f"{info['agreement']:.3%}" if "agreement" in info else "")
             rows.append([*cells, _remarks(info)])
