@@ -161,6 +161,30 @@ CASE(voxels_past_the_true_ones_are_not_written) {
   }
 }
 
+CASE(gradients_are_of_the_true_voxels_alone) {
+  const SegmentCase segments(random_inverse(600, 40), 40);
+  Case c(segments, 4, 33);
+  const VoxelEncoder<float> encoder{c.weight.data(), c.bias.data(), c.channels, 0.1f};
+  for (const int64_t true_rows : {0, 1, 39, 40}) {
+    c.voxels.voxels.num_rows = &true_rows;
+    auto grad_out = harness::Random(1).uniform_vector<float>(40 * c.channels);
+    std::fill(grad_out.begin() + true_rows * c.channels, grad_out.end(), 0.f);
+    const std::vector<double> want = plain_gradients(c, c.weight, c.bias, grad_out);
+    std::fill(grad_out.begin() + true_rows * c.channels, grad_out.end(), std::nanf(""));
+    std::vector<float> on_cpu(want.size()), on_cuda = on_cpu;
+    const size_t bias = c.weight.size();
+    cpu::encode_voxels_backward(c.voxels, encoder, grad_out.data(), on_cpu.data(),
+                                on_cpu.data() + bias);
+    CHECK_CLOSE(on_cpu, want, 4e-5);
+    std::vector<unsigned char> workspace(
+        cuda::encode_voxels_backward_workspace_bytes<float>(c.voxels, c.channels));
+    CHECK(cuda::encode_voxels_backward(c.voxels, encoder, grad_out.data(), workspace.data(),
+                                       on_cuda.data(), on_cuda.data() + bias,
+                                       nullptr) == cudaSuccess);
+    CHECK_CLOSE(on_cuda, want, 4e-5);
+  }
+}
+
 CASE(cpu_equals_a_plain_loop_float) { check_cpu<float>(); }
 CASE(cpu_equals_a_plain_loop_double) { check_cpu<double>(); }
 CASE(cuda_equals_a_plain_loop_float) { check_cuda<float>(2e-6); }

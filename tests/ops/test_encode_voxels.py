@@ -20,6 +20,7 @@ TOLERANCE = {
 }
 SHAPES = [(3, 1), (4, 64), (7, 20), (20, 33), (4, 0)]  # columns of the points, channels
 GRID = {"voxel_size": (0.5, 0.25, 1.0), "origin": (-1.0, 0.0, 2.0)}
+BACKWARD = torch.ops.elite_ops.encode_voxels_backward.default
 RANGE = (-50.0, -50.0, -4.0, 50.0, 50.0, 2.0)
 each_case = pytest.mark.parametrize(
     ("num_points", "num_voxels", "columns", "channels", "dtype"),
@@ -163,8 +164,11 @@ def arguments(case: dict[str, Any], negative_slope: float = 0.1) -> tuple[Any, .
 
 def test_opcheck(device: torch.device) -> None:
     case = random_case(33, 7, 4, 5, device)
+    grad_out, num_rows = torch.ones(7, 5, device=device), torch.tensor(7, device=device)
+    torch.library.opcheck(BACKWARD, (grad_out, *arguments(case), num_rows))
     case["weight"].requires_grad_()
     torch.library.opcheck(torch.ops.elite_ops.encode_voxels.default, arguments(case))
+    torch.library.opcheck(torch.ops.elite_ops.encode_voxels.default, (*arguments(case), num_rows))
 
 
 def test_compiles_without_a_graph_break(device: torch.device) -> None:
@@ -205,6 +209,19 @@ def test_true_rows_equal_those_of_a_buffer_of_their_size(device: torch.device) -
     assert torch.equal(got[:40], encode_voxels(**case)[:40])
 
 
+def test_gradients_are_of_true_rows_alone(device: torch.device) -> None:
+    case = random_case(600, 90, 4, 33, device)
+    counted = dataclasses.replace(case["segments"], num_rows=torch.tensor(40, device=device))
+    grad_out = encode_voxels(**case)  # as good as any
+    parameters = [case[name].requires_grad_() for name in ("weight", "bias")]
+    grad_out[40:] = 0
+    want = torch.autograd.grad(encode_voxels(**case), parameters, grad_out)
+    grad_out[40:] = torch.nan
+    got = torch.autograd.grad(encode_voxels(**case | {"segments": counted}), parameters, grad_out)
+    for g, w in zip(got, want, strict=True):
+        assert_close(g, w, rtol=1e-4, atol=1e-4)
+
+
 SEGMENTS = build_segments(torch.tensor([0, 0, 1], dtype=torch.int32), 2)
 REJECTED = [
     ({"points": torch.zeros(3)}, ValueError, "`points` must have 2 dimensions"),
@@ -229,3 +246,18 @@ def test_rejects(change: dict[str, Any], error: type[Exception], message: str) -
     case = random_case(3, 2, 4, 5, torch.device("cpu")) | {"segments": SEGMENTS} | change
     with pytest.raises(error, match=f"encode_voxels: {message}"):
         encode_voxels(**case)
+
+
+@pytest.mark.parametrize(
+    ("grad_out", "error", "message"),
+    [
+        (torch.zeros(2), ValueError, "`grad_out` must have 2 dimensions"),
+        (torch.zeros(3, 5), ValueError, "`grad_out` must have size 2 in dimension 0"),
+        (torch.zeros(2, 4), ValueError, "`grad_out` must have size 5 in dimension 1"),
+        (torch.zeros(2, 5).double(), TypeError, "`grad_out` must be Float, got Double"),
+    ],
+)
+def test_backward_rejects(grad_out: Tensor, error: type[Exception], message: str) -> None:
+    case = random_case(3, 2, 4, 5, torch.device("cpu"))
+    with pytest.raises(error, match=f"encode_voxels_backward: {message}"):
+        BACKWARD(grad_out, *arguments(case))
