@@ -21,7 +21,6 @@ constexpr unsigned kAllLanes = 0xffffffffu;
 __device__ int thread() { return static_cast<int>(threadIdx.x); }
 
 // ---- kernels that turn 0, 1, 2, ... of each block around
-// -----------------------------------------
 
 template <bool kFaulty>
 __global__ void no_block_barrier(const int* in, int* out) {
@@ -300,7 +299,6 @@ __global__ void too_much_shared_memory(const int* in, int* out) {
 }
 
 // ---- running one of them
-// --------------------------------------------------------------------------
 
 using Kernel = void (*)(const int*, int*);
 

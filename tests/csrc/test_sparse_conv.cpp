@@ -2,7 +2,6 @@
 // and double, through every path that the sizes select.
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
-#include <sys/mman.h>
 
 #include "common/error_flag.h"
 #include "cpu/sparse_conv.h"
@@ -335,11 +334,8 @@ CASE(weight_gradient_over_several_splits) {
 // 2^32 elements of features, of which the only page that exists is the one that is written.
 CASE(element_offsets_need_more_than_32_bits) {
   const SparseConvShape shape{int64_t{1} << 28, 1, 1, 16, 16};
-  const size_t bytes = shape.num_in * shape.c_in * sizeof(float);
-  void* reserved = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  CHECK(reserved != MAP_FAILED);
-  auto* features = static_cast<float*>(reserved);
+  LargeArray<float> array(shape.num_in * shape.c_in);
+  float* const features = array.data();
   const int32_t last = static_cast<int32_t>(shape.num_in - 1);
   std::fill_n(features + last * shape.c_in, shape.c_in, 2.f);
   const DeviceArray<float> weight(std::vector<float>(256, 1.f));
@@ -365,7 +361,6 @@ CASE(element_offsets_need_more_than_32_bits) {
     CHECK_EQUAL(grad_weight, want_gradient);
     CHECK(error_flag == 0);
   }
-  munmap(reserved, bytes);
 }
 
 CASE(element_offsets_need_more_than_32_bits_in_other_variants) {
