@@ -25,7 +25,9 @@ class SplitWorker {
         grad_out_(grad_out),
         block_(voxels, encoder, weight),
         row_stride_(weight.row_stride()),
-        spare_row_(row_stride_) {}
+        spare_row_(row_stride_) {
+    std::fill_n(spare_row_.data(), row_stride_, T(0));
+  }
 
   // partial [num_features + 1, row_stride]
   void run(int64_t begin, int64_t end, T* partial) {
