@@ -27,8 +27,9 @@ HEADER = """# What the kernels take
 Made by `make resources` from the report of {compiler}; nothing here was measured on a GPU.
 Registers are per thread, and shared memory is the static part, in bytes per block. Dynamic shared
 memory comes on top: the size of `Shared` in `sparse_conv_mma.cu`, `sparse_conv_wgmma.cu` and
-`sparse_conv_weight_mma.cu`, the warps' pipelines and the weights in `sparse_conv_resident.cu`.
-Spills are bytes stored and loaded; `make nvcc` fails where there are any.
+`sparse_conv_weight_mma.cu`, the warps' pipelines and the weights in `sparse_conv_resident.cu`, the
+points at hand in `encode_voxels_backward.cu`, the counts in `confusion_matrix.cu` and
+`majority_vote.cu`. Spills are bytes stored and loaded; `make nvcc` fails where there are any.
 
 """
 SPECIFIC = """

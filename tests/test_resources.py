@@ -77,3 +77,10 @@ def test_spills_fail_the_check(
 def test_spills_of_other_projects_do_not_count(resources: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "ops.log").write_text(log_of(OTHER, "sm_90", 8))
     assert resources.main(["--check"]) == 0
+
+
+def test_the_report_knows_every_source_with_kernels() -> None:
+    text = (ROOT / "docs/resources.md").read_text()
+    sources = [p for p in (ROOT / "csrc/cuda").glob("*.cu") if "__global__" in p.read_text()]
+    assert len(sources) > 20
+    assert [p.name for p in sources if f"| {p.stem} |" not in text] == []
