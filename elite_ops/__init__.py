@@ -12,6 +12,7 @@ from elite_ops.ops.kernel_map import build_kernel_map
 from elite_ops.ops.linear_fused import linear_fused
 from elite_ops.ops.lovasz_softmax import lovasz_softmax
 from elite_ops.ops.majority_vote import majority_vote
+from elite_ops.ops.nearest_rows import nearest_rows
 from elite_ops.ops.nms import nms
 from elite_ops.ops.patch_to_point import patch_to_point
 from elite_ops.ops.project_points import project_points
@@ -48,6 +49,7 @@ __all__ = [
     "linear_fused",
     "lovasz_softmax",
     "majority_vote",
+    "nearest_rows",
     "nms",
     "patch_to_point",
     "project_points",

@@ -1,6 +1,7 @@
 // The kernels between points, voxels and pixels.
 #include "cpu/group_rows.h"
 #include "cpu/kernel_map.h"
+#include "cpu/nearest_rows.h"
 #include "cpu/nms.h"
 #include "cpu/patch_to_point.h"
 #include "cpu/project_points.h"
@@ -193,6 +194,18 @@ void check_patch_to_point(bool is_planes) {
 
 CASE(patch_to_point_planes) { check_patch_to_point(true); }
 CASE(patch_to_point_channels_last) { check_patch_to_point(false); }
+
+CASE(nearest_rows) {
+  constexpr int64_t kQueries = 100;
+  harness::Random random(1);
+  const auto candidates = random.uniform_vector<float>(Cloud::kPoints * 3);
+  const auto queries = random.uniform_vector<float>(kQueries * 3, -1.2f, 1.2f);
+  check_same_bits([&] {
+    std::vector<int64_t> nearest(kQueries);
+    cpu::nearest_rows(queries.data(), kQueries, candidates.data(), Cloud::kPoints, nearest.data());
+    return results(nearest);
+  });
+}
 
 CASE(nms) {
   constexpr int64_t kBoxes = 500;
