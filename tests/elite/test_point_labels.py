@@ -2,23 +2,7 @@
 
 import torch
 
-from elite.engine.point_labels import nearest_rows, point_labels
-
-
-def test_nearest_rows_against_all_distances_in_float64() -> None:
-    generator = torch.Generator().manual_seed(0)
-    candidates = torch.randn(4000, 3, generator=generator) * torch.tensor([20.0, 20.0, 1.0])
-    queries = torch.randn(400, 3, generator=generator) * torch.tensor([60.0, 60.0, 4.0])
-    squared = (queries[:, None].double() - candidates.double()).square().sum(dim=2)
-    got = squared.gather(1, nearest_rows(queries, candidates)[:, None])[:, 0].sqrt()
-    torch.testing.assert_close(got, squared.amin(dim=1).sqrt(), rtol=1e-6, atol=1e-5)
-
-
-def test_nearest_rows_of_few_candidates_and_strange_queries() -> None:
-    candidates = torch.tensor([[0.0, 0, 0], [10, 0, 0]])
-    queries = torch.tensor([[9.0, 0, 0], [torch.nan, torch.inf, 0], [4, 0, 0], [1e6, 0, 0]])
-    assert nearest_rows(queries, candidates).tolist() == [1, 0, 0, 1]
-    assert nearest_rows(queries[:0], candidates).tolist() == []
+from elite.engine.point_labels import point_labels
 
 
 def test_class_zero_is_never_predicted() -> None:
