@@ -1,10 +1,10 @@
 import pytest
 from workloads import POINT_CLOUD_RANGE, SCALES, SPATIAL_SHAPE, scan, scan_voxels
 
-from elite_ops import build_all_segments, build_segments, voxelize
-from elite_ops.reference.segments import build_segments as reference
+from elite_ops import build_all_segments, build_segments, intersect_segments, voxelize
+from elite_ops.reference import segments as reference
 
-IMPLEMENTATIONS = {"elite_ops": build_segments, "reference": reference}
+IMPLEMENTATIONS = {"elite_ops": build_segments, "reference": reference.build_segments}
 
 
 @pytest.mark.benchmark(group="build_segments")
@@ -42,3 +42,23 @@ def bench_build_all_segments(timed, device, form):
     inverse, num_segments = [g.inverse for g in grids], [len(g.indices) for g in grids]
     moved = 2 * sum(i.nbytes for i in inverse) + 4 * sum(num_segments)
     timed(form, inverse, num_segments, bytes_moved=moved, workload=name, points=len(points))
+
+
+@pytest.mark.benchmark(group="points that share the voxels of four scales")
+@pytest.mark.parametrize("implementation", ["elite_ops", "reference"])
+def bench_intersect_segments(timed, device, implementation):
+    name, points = scan()
+    voxels = voxelize(
+        points.to(device),
+        point_cloud_range=POINT_CLOUD_RANGE,
+        spatial_shape=SPATIAL_SHAPE,
+        scales=SCALES[1:],
+    )
+    inverse = [v.inverse for v in voxels]
+    segments = build_all_segments(inverse, [len(v.indices) for v in voxels])
+    if implementation == "elite_ops":
+        call, argument = intersect_segments, segments
+    else:
+        call, argument = reference.intersect_segments, inverse
+    moved = sum(i.nbytes for i in inverse) + 2 * inverse[0].nbytes
+    timed(call, argument, bytes_moved=moved, workload=name, points=len(points))

@@ -17,7 +17,7 @@ from elite_ops.ops.nms import nms
 from elite_ops.ops.patch_to_point import patch_to_point
 from elite_ops.ops.project_points import project_points
 from elite_ops.ops.segment_reduce import segment_max, segment_mean, segment_sum
-from elite_ops.ops.segments import Segments, build_all_segments, build_segments
+from elite_ops.ops.segments import Segments, build_all_segments, build_segments, intersect_segments
 from elite_ops.ops.sparse_conv import sparse_conv, sparse_conv_fused
 from elite_ops.ops.transition import PointTransition, Transition, build_transition, transition
 from elite_ops.ops.voxel_to_point import voxel_to_point
@@ -46,6 +46,7 @@ __all__ = [
     "empty_cpu_cache",
     "encode_voxels",
     "group_rows",
+    "intersect_segments",
     "linear_fused",
     "lovasz_softmax",
     "majority_vote",

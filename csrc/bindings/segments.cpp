@@ -7,8 +7,10 @@
 
 #include "check.h"
 #include "common/segments.h"
+#include "cpu/intersect_segments.h"
 #include "cpu/parallel.h"
 #include "empty.h"
+#include "segments.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
 #include "cuda/segments.h"
@@ -18,6 +20,7 @@ namespace elite_ops {
 namespace {
 
 constexpr const char* kOp = "build_segments";
+constexpr const char* kIntersect = "intersect_segments";
 
 // The lists of one call, contiguous, and how the kernels get them.
 struct Lists {
@@ -102,13 +105,54 @@ std::tuple<at::Tensor, at::Tensor> build_segments_cuda(at::TensorList inverse,
 
 #endif
 
+// ---- intersect_segments, on the CPU; on CUDA it is a function of torch's
+
+void check_groupings(at::TensorList inverse, const at::Tensor& order, const at::Tensor& offsets) {
+  TORCH_CHECK_VALUE(!inverse.empty(), kIntersect,
+                    ": `inverse` must hold one list or more, got none");
+  for (const at::Tensor& each : inverse) {
+    check_segments(kIntersect, each, order, offsets, "segments[0]", inverse[0]);
+  }
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> intersect_segments_cpu(
+    at::TensorList inverse_, const at::Tensor& order_, const at::Tensor& offsets_) {
+  check_groupings(inverse_, order_, offsets_);
+  const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
+  std::vector<at::Tensor> inverse;
+  cpu::Groupings groupings{{},
+                           order.const_data_ptr<int32_t>(),
+                           offsets.const_data_ptr<int32_t>(),
+                           offsets.size(0) - 1,
+                           order.size(0)};
+  for (const at::Tensor& each : inverse_) {
+    inverse.push_back(each.contiguous());
+    groupings.inverse.push_back(inverse.back().const_data_ptr<int32_t>());
+  }
+  const cpu::SegmentIntersection found(groupings);
+  const auto num_groupings = static_cast<int64_t>(inverse.size());
+  at::Tensor group = empty(order.sizes(), order.options());
+  at::Tensor points = empty(order.sizes(), order.options());
+  at::Tensor group_offsets = empty({found.num_groups() + 1}, order.options());
+  at::Tensor segments = empty({num_groupings, found.num_groups()}, order.options());
+  found.write({group.mutable_data_ptr<int32_t>(), points.mutable_data_ptr<int32_t>(),
+               group_offsets.mutable_data_ptr<int32_t>(), segments.mutable_data_ptr<int32_t>()});
+  return {group, points, group_offsets, segments};
+}
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
   m.def(
       "build_segments(Tensor[] inverse, SymInt[] num_segments) -> (Tensor order, Tensor offsets)");
+  m.def(
+      "intersect_segments(Tensor[] inverse, Tensor order, Tensor offsets)"
+      " -> (Tensor inverse, Tensor order, Tensor offsets, Tensor segments)");
 }
-TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("build_segments", &build_segments_cpu); }
+TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
+  m.impl("build_segments", &build_segments_cpu);
+  m.impl("intersect_segments", &intersect_segments_cpu);
+}
 #ifdef ELITE_WITH_CUDA
 TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) { m.impl("build_segments", &build_segments_cuda); }
 #endif

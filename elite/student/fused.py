@@ -17,12 +17,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from elite.student.block import NEGATIVE_SLOPE, PointBranch, ResidualBlock, SPVBlock
-from elite.student.cells import find_cells
 from elite.student.features import PointFeatures
 from elite.student.pyramid import Level, Pyramid, Step, build_pyramid
 from elite_ops import (
     KernelMap,
     encode_voxels,
+    intersect_segments,
     linear_fused,
     segment_mean,
     sparse_conv_fused,
@@ -301,8 +301,11 @@ class FusedStudent(nn.Module):
         levels = pyramid.levels[1:]
         # Counting the cells makes a CUDA device, and a fixed capacity, wait.
         has_cells = mixed[0].is_cpu and levels[0].points.num_rows is None
-        cells = find_cells(levels) if has_cells else None
-        rows = cells.voxels if cells else [level.points.inverse for level in levels]
+        if has_cells:
+            cells, voxels = intersect_segments([level.points for level in levels])
+            rows = list(voxels)
+        else:
+            rows = [level.points.inverse for level in levels]
         residuals: list[tuple[Tensor, Tensor | None]] = []
         for part, at_voxels, level, own in zip(
             self.parts, mixed[1:], levels[1:], rows[1:], strict=True
@@ -313,4 +316,4 @@ class FusedStudent(nn.Module):
                 residuals = [(part(at_voxels, rows=own, residuals=residuals), None)]
         hidden = self.hidden(mixed[0], rows=rows[0], residuals=residuals)
         logits: Tensor = self.classes(hidden)[:, : self.config.num_classes]
-        return voxel_to_point(logits, cells.points) if cells else logits
+        return voxel_to_point(logits, cells) if has_cells else logits

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from elite.student.cells import find_cells
 from elite.student.pyramid import Level
-from elite_ops import Segments, build_all_segments, voxel_to_point
+from elite_ops import Segments, build_all_segments, intersect_segments, voxel_to_point
 
 __all__ = ["Head"]
 
@@ -39,9 +38,9 @@ class Head(nn.Module):
         parts = [F.linear(x, *part) for x, part in zip(outputs, self.hidden_parts(), strict=True)]
         if not parts[0].is_cpu:
             return self._logits_of(parts, [level.points for level in levels])
-        cells = find_cells(levels)
-        voxels = build_all_segments(cells.voxels, [len(part) for part in parts])
-        return voxel_to_point(self._logits_of(parts, voxels), cells.points)
+        cells, rows = intersect_segments([level.points for level in levels])
+        voxels = build_all_segments(list(rows), [len(part) for part in parts])
+        return voxel_to_point(self._logits_of(parts, voxels), cells)
 
     def _logits_of(self, parts: Iterable[Tensor], rows: Iterable[Segments]) -> Tensor:
         """The logits of points, or of cells, that read the parts at these rows."""

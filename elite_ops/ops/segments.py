@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Segments", "build_all_segments", "build_segments"]
+from elite_ops.reference import segments as reference
+
+__all__ = ["Segments", "build_all_segments", "build_segments", "intersect_segments"]
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,65 @@ def build_all_segments(
     return [Segments(i, *rows, n) for i, rows, n in zip(inverse, lists, true_rows, strict=True)]
 
 
+def intersect_segments(
+    segments: Sequence[Segments],  # each of the same N points
+) -> tuple[Segments, Tensor]:  # [len(segments), M] int32
+    """Groups the points that lie in the same segment of each of several groupings.
+
+    What depends on the segments of a point alone has to be computed only once a group: the points
+    of a LiDAR scan share the voxels of several scales with many others.
+
+    Args:
+        segments: one or more groupings. It is fastest where the first has the smallest segments.
+
+    Returns:
+        The groups, M of them, in lexicographic order of their segments, and for each grouping the
+        segment that each group lies in. A point that is in no segment of some grouping is in no
+        group.
+
+    Raises:
+        ValueError: if `segments` is empty, or numbers of points or devices differ.
+        TypeError: if a tensor of `segments` is not int32.
+
+    *Differentiable:* no.
+    *Sync:* on CUDA several, to count the groups.
+    *Deterministic:* yes.
+    *Source:* the common refinement of partitions; sorted within each segment of the first (CPU),
+    `torch.unique` (CUDA).
+    """
+    if not segments:
+        raise ValueError("intersect_segments: `segments` must hold one or more, got none")
+    inverse = [s.inverse for s in segments]
+    *groups, rows = torch.ops.elite_ops.intersect_segments(
+        inverse, segments[0].order, segments[0].offsets
+    )
+    return Segments(*groups), rows
+
+
 def _fake(inverse: Sequence[Tensor], num_segments: Sequence[int]) -> tuple[Tensor, Tensor]:
     num_points = sum(i.shape[0] for i in inverse)
     num_offsets = sum(n + 1 for n in num_segments)
     return inverse[0].new_empty(num_points), inverse[0].new_empty(num_offsets)
 
 
+def _intersect_on_cuda(
+    inverse: Sequence[Tensor], order: Tensor, offsets: Tensor
+) -> tuple[Tensor, ...]:
+    return reference.intersect_segments(inverse)
+
+
+def _fake_intersect(
+    inverse: Sequence[Tensor], order: Tensor, offsets: Tensor
+) -> tuple[Tensor, ...]:
+    num_groups = torch.library.get_ctx().new_dynamic_size()
+    return (
+        order.new_empty(order.shape),
+        order.new_empty(order.shape),
+        order.new_empty(num_groups + 1),
+        order.new_empty(len(inverse), num_groups),
+    )
+
+
 torch.library.register_fake("elite_ops::build_segments", _fake)
+torch.library.register_fake("elite_ops::intersect_segments", _fake_intersect)
+torch.library.register_kernel("elite_ops::intersect_segments", "cuda", _intersect_on_cuda)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
-__all__ = ["build_segments"]
+__all__ = ["build_segments", "intersect_segments"]
 
 
 def build_segments(
@@ -20,3 +22,15 @@ def build_segments(
     counts = torch.bincount(segment, minlength=num_segments + 1)
     offsets = torch.cat([counts.new_zeros(1), counts[:num_segments].cumsum(0)])
     return order.int(), offsets.int()
+
+
+def intersect_segments(
+    inverse: Sequence[Tensor],  # each [N] int32, -1 = in no segment
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The group of each point [N], points by group [N], offsets [M + 1], segments [L, M]: int32."""
+    segments_of = torch.stack(list(inverse))
+    inside = (segments_of >= 0).all(dim=0)
+    segments, group = torch.unique(segments_of[:, inside], dim=1, return_inverse=True)
+    group_of = torch.full_like(inverse[0], -1)
+    group_of[inside] = group.int()
+    return group_of, *build_segments(group_of, segments.shape[1]), segments

@@ -16,7 +16,7 @@ from torch._subclasses.fake_tensor import (
 from elite.data.street import Street
 from elite.losses import SegmentationLoss
 from elite.student import Student
-from elite.student.cells import find_cells
+from elite_ops import intersect_segments
 
 NEEDS_A_VALUE = (DataDependentOutputException, DynamicOutputShapeException)
 
@@ -61,7 +61,7 @@ def test_the_check_notices_who_needs_one(case: tuple[torch.Tensor, Any]) -> None
         with pytest.raises(NEEDS_A_VALUE):
             bool(torch.isfinite(points).all())
         with pytest.raises(NEEDS_A_VALUE):
-            find_cells(pyramid.levels[1:])
+            intersect_segments([level.points for level in pyramid.levels[1:]])
 
 
 @pytest.mark.gpu

@@ -2,6 +2,7 @@
 #include "cpu/segments.h"
 
 #include "cpu/csr_reduce.h"
+#include "cpu/intersect_segments.h"
 #include "cpu/majority_vote.h"
 #include "cpu/segment_reduce.h"
 #include "cpu/transition.h"
@@ -39,6 +40,23 @@ CASE(build_segments) {
   check_same_bits([&] {
     const SegmentCase built(inverse, kSegments);
     return results(built.order, built.offsets);
+  });
+}
+
+CASE(intersect_segments) {
+  const SegmentCase& first = segments();
+  const std::vector<int32_t> second = random_inverse(kPoints, 8, 3);
+  check_same_bits([&] {
+    const cpu::Groupings groupings{{first.inverse.data(), second.data()},
+                                   first.order.data(),
+                                   first.offsets.data(),
+                                   kSegments,
+                                   kPoints};
+    const cpu::SegmentIntersection found(groupings);
+    std::vector<int32_t> inverse(kPoints), order(kPoints), offsets(found.num_groups() + 1);
+    std::vector<int32_t> rows(2 * found.num_groups());
+    found.write({inverse.data(), order.data(), offsets.data(), rows.data()});
+    return results(inverse, order, offsets, rows);
   });
 }
 
