@@ -25,6 +25,7 @@ from workloads import scan
 
 from elite.data import read_points
 from elite.student import Student
+from elite.student.head import most_likely
 from tests.elite.plain_student import random_reference_checkpoint
 
 __all__ = ["AUTHORS", "FORMS", "Form", "agreement", "build_form", "literal_form", "random_student"]
@@ -54,23 +55,23 @@ class Form:
         network: for given points of one scan, a call of the network alone on voxels already built;
             None where the two can't be told apart.
         info: what a reader of its times has to know.
-        captured: points to labels in one call, where the form has one.
+        own_labels: points to labels, where the form has a way without logits of each point.
     """
 
     device: torch.device
     logits: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
     network: Callable[[Tensor, Tensor], Network] | None
     info: dict[str, str | int]
-    captured: Callable[[Tensor], Tensor] | None = None
+    own_labels: Callable[[Tensor], Tensor] | None = None
 
     @torch.no_grad()
     def labels(self, points: Tensor) -> Tensor:
         """The most likely class but 0 of each point, 0 outside the range."""
-        if self.captured is not None:
-            return self.captured(points)
+        if self.own_labels is not None:
+            return self.own_labels(points)
         batch_index = torch.zeros(len(points), dtype=torch.int64, device=points.device)
         logits, valid = self.logits(points, batch_index)
-        return (logits[:, 1:].argmax(dim=1) + 1) * valid
+        return most_likely(logits) * valid
 
     def label_file(self, path: Path) -> NDArray[np.int64]:
         """Reads a scan, labels it, and brings the labels to the host."""
@@ -143,7 +144,11 @@ def _fused(student: Student, device: torch.device, dtype: torch.dtype) -> Form:
 
         return call
 
-    return Form(device, fused, network, {})
+    @torch.no_grad()
+    def labels(points: Tensor) -> Tensor:
+        return fused.labels(points, fused.pyramid(points, None, 1))
+
+    return Form(device, fused, network, {}, labels)
 
 
 def _captured(student: Student, device: torch.device, dtype: torch.dtype) -> Form:

@@ -1,10 +1,10 @@
-#include "cpu/nearest_rows.h"
+#include "nearest_rows.h"
 
 #include <algorithm>
 #include <vector>
 
 #include "common/nearest.h"
-#include "cpu/parallel.h"
+#include "parallel.h"
 
 namespace elite_ops::cpu {
 namespace {

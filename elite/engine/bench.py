@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from elite.data import DatasetSpec, read_points
-from elite.engine.point_labels import point_labels
+from elite.engine.point_labels import label_outside
 from elite.engine.predict import Predictor
 from elite.student import Student
 
@@ -158,11 +158,11 @@ def _in_stages(predictor: Predictor, spec: DatasetSpec, path: Path, laps: _Laps)
     pyramid = network.pyramid(points, batch_index, 1)
     laps.lap("voxels and kernel maps")
     with _blocks_timed(network, laps):
-        logits = network.logits(points, pyramid)
+        labels = network.labels(points, pyramid)
     laps.lap("head")
     valid = pyramid.levels[0].voxels.inverse >= 0
-    point_labels(logits, valid, points, batch_index).cpu()
-    laps.lap("labels")
+    label_outside(labels, valid, points, batch_index).cpu()
+    laps.lap("points outside")
     return len(host)
 
 

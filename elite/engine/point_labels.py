@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import torch
 
+from elite.student.head import most_likely
 from elite_ops import nearest_rows
 
-__all__ = ["point_labels"]
+__all__ = ["label_outside", "point_labels"]
 
 
 def point_labels(
@@ -15,12 +16,20 @@ def point_labels(
     points: torch.Tensor,  # [N, 3 + F]
     batch_index: torch.Tensor,  # [N] int64
 ) -> torch.Tensor:  # [N] int64
-    """The most likely class of each point, never class 0.
+    """The most likely class of each point, never class 0, also outside the range."""
+    return label_outside(most_likely(logits), valid, points, batch_index)
 
-    A point outside the network's range takes the label of the nearest point of its scan that is
-    inside. Where a whole scan is outside, nothing is known: its labels are 0.
+
+def label_outside(
+    labels: torch.Tensor,  # [N] int64
+    valid: torch.Tensor,  # [N] bool
+    points: torch.Tensor,  # [N, 3 + F]
+    batch_index: torch.Tensor,  # [N] int64
+) -> torch.Tensor:  # [N] int64
+    """Points outside the network's range take the label of the nearest point of their scan inside.
+
+    Where a whole scan is outside, nothing is known: its labels are 0. Writes into `labels`.
     """
-    labels = logits[:, 1:].argmax(dim=1) + 1
     labels[~valid] = 0
     for scan in set(batch_index[~valid].tolist()):
         rows = batch_index == scan

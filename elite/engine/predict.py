@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from elite.data import DatasetSpec, read_points, write_labels
-from elite.engine.point_labels import point_labels
+from elite.engine.point_labels import label_outside
 from elite.engine.tta import add_views
 from elite.errors import EliteError
 from elite.files import replacing
 from elite.pictures import birds_eye
 from elite.student import Student
+from elite.student.head import most_likely
 
 __all__ = [
     "Prediction",
@@ -105,9 +106,13 @@ class Predictor:
             pyramid = self.network.pyramid(on_device, batch_index, 1)
             valid = pyramid.levels[0].voxels.inverse >= 0
         with self.seconds.measure("network", self.device):
-            first = self.network.logits(on_device, pyramid), valid
-            logits, valid = add_views(self.network, on_device, batch_index, 1, first, self.views)
-            labels = point_labels(logits, valid, on_device, batch_index)
+            if self.views:
+                first = self.network.logits(on_device, pyramid), valid
+                summed = add_views(self.network, on_device, batch_index, 1, first, self.views)
+                labels, valid = most_likely(summed[0]), summed[1]
+            else:
+                labels = self.network.labels(on_device, pyramid)
+            labels = label_outside(labels, valid, on_device, batch_index)
         return Prediction(labels.cpu().numpy(), int((~valid).sum()))
 
 

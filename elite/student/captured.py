@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from elite.student.head import most_likely
 from elite_ops import check_device_errors
 
 if TYPE_CHECKING:
@@ -181,7 +182,7 @@ class CapturedStudent:
         self._logits, self._valid = self.network(
             self._points, self._batch_index, self.batch_size, self.capacity
         )
-        self._labels = (self._logits[:, 1:].argmax(dim=1) + 1) * self._valid
+        self._labels = most_likely(self._logits) * self._valid
 
     def _record(self) -> None:
         """Records the graph, after a run on a stream of its own, as recording wants it."""

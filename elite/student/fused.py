@@ -18,9 +18,11 @@ from torch import Tensor, nn
 
 from elite.student.block import NEGATIVE_SLOPE, PointBranch, ResidualBlock, SPVBlock
 from elite.student.features import PointFeatures
+from elite.student.head import most_likely
 from elite.student.pyramid import Level, Pyramid, Step, build_pyramid
 from elite_ops import (
     KernelMap,
+    Segments,
     encode_voxels,
     intersect_segments,
     linear_fused,
@@ -196,7 +198,8 @@ class FusedBlock(nn.Module):
         stage = x
         for block in self.residual_blocks:
             stage = block(stage, level.voxels.kernel_map)
-        return stage, transition(self.point_branch(x + stage, level, step), step.transition)
+        x += stage  # in place: nobody reads the block's input again
+        return stage, transition(self.point_branch(x, level, step), step.transition)
 
 
 class FusedStudent(nn.Module):
@@ -284,6 +287,21 @@ class FusedStudent(nn.Module):
 
     def logits(self, points: Tensor, pyramid: Pyramid) -> Tensor:
         """The network alone, on a pyramid that is already built."""
+        logits, cells = self._logits_of_cells(points, pyramid)
+        return logits if cells is None else voxel_to_point(logits, cells)
+
+    def labels(self, points: Tensor, pyramid: Pyramid) -> Tensor:  # [N] int64
+        """The most likely class of each point, on a pyramid that is already built; 0 outside."""
+        logits, cells = self._logits_of_cells(points, pyramid)
+        labels = most_likely(logits)
+        if cells is None:
+            return labels * (pyramid.levels[0].voxels.inverse >= 0)
+        return F.pad(labels, (0, 1))[cells.inverse]  # -1 takes the last, which is 0
+
+    def _logits_of_cells(
+        self, points: Tensor, pyramid: Pyramid
+    ) -> tuple[Tensor, Segments | None]:  # logits [M, num_classes], the points of each cell
+        """Logits for all points of a cell together; for each point where there are no cells."""
         x = self.point_features(points, pyramid.levels[0])
         mixed: list[Tensor] = []
         for i, (block, step) in enumerate(zip(self.blocks, pyramid.steps, strict=True)):
@@ -294,18 +312,29 @@ class FusedStudent(nn.Module):
                 residuals = [(transition(stage, step.transition), None)]
                 num_rows = coarse.points.num_rows
                 x = self.outputs[i](at_coarse, residuals=residuals, num_rows=num_rows)
-        return self._logits_at_points(mixed, pyramid)
-
-    def _logits_at_points(self, mixed: list[Tensor], pyramid: Pyramid) -> Tensor:
-        """The head, once for all the points that lie in the same voxels where that can be known."""
         levels = pyramid.levels[1:]
-        # Counting the cells makes a CUDA device, and a fixed capacity, wait.
-        has_cells = mixed[0].is_cpu and levels[0].points.num_rows is None
-        if has_cells:
-            cells, voxels = intersect_segments([level.points for level in levels])
-            rows = list(voxels)
-        else:
-            rows = [level.points.inverse for level in levels]
+        cells, rows = self._cells(levels)
+        return self._head(mixed, levels, rows), cells
+
+    @staticmethod
+    def _cells(levels: Sequence[Level]) -> tuple[Segments | None, Sequence[Tensor]]:
+        """Points that share their voxels at all levels, and the voxels of each cell, per level.
+
+        Counting the cells makes a CUDA device, and a fixed capacity, wait. There are none there,
+        and the voxels are those of each point.
+        """
+        points = [level.points for level in levels]
+        if points[0].inverse.is_cpu and points[0].num_rows is None:
+            cells, voxels = intersect_segments(points)
+            return cells, voxels.unbind()
+        return None, [of_level.inverse for of_level in points]
+
+    def _head(
+        self,
+        mixed: Sequence[Tensor],  # per block, on the voxels of its coarser level
+        levels: Sequence[Level],  # those levels
+        rows: Sequence[Tensor],  # per level [M] int32: the voxel of each row of the result
+    ) -> Tensor:  # [M, num_classes]
         residuals: list[tuple[Tensor, Tensor | None]] = []
         for part, at_voxels, level, own in zip(
             self.parts, mixed[1:], levels[1:], rows[1:], strict=True
@@ -316,4 +345,4 @@ class FusedStudent(nn.Module):
                 residuals = [(part(at_voxels, rows=own, residuals=residuals), None)]
         hidden = self.hidden(mixed[0], rows=rows[0], residuals=residuals)
         logits: Tensor = self.classes(hidden)[:, : self.config.num_classes]
-        return voxel_to_point(logits, cells) if has_cells else logits
+        return logits

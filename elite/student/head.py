@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from elite.student.pyramid import Level
 from elite_ops import Segments, build_all_segments, intersect_segments, voxel_to_point
 
-__all__ = ["Head"]
+__all__ = ["Head", "most_likely"]
 
 
 class Head(nn.Module):
@@ -52,3 +52,8 @@ class Head(nn.Module):
         """The hidden layer's weight and bias for each block; all of the bias is in the first."""
         weights = torch.split(self.hidden.weight, self.channels, dim=1)
         return list(zip_longest(weights, [self.hidden.bias]))
+
+
+def most_likely(logits: Tensor) -> Tensor:  # [N, num_classes] -> [N] int64
+    """The class with the largest logit, never class 0, which stands for no label."""
+    return logits[:, 1:].argmax(dim=1) + 1

@@ -17,7 +17,7 @@ from elite.student import Student, StudentConfig
 
 SMALL = StudentConfig(channels=8, head_channels=8, scales=(1, 2, 4))
 STAGES = ["read", "copy", "voxels and kernel maps", "points to voxels"]
-STAGES += ["block 1", "block 2", "head", "labels"]
+STAGES += ["block 1", "block 2", "head", "points outside"]
 
 
 @pytest.fixture

@@ -79,6 +79,18 @@ def test_fused_form_has_only_products_for_tensor_cores(student) -> None:
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("capacity", [None, [1500] * 5])
+def test_labels_are_those_of_the_logits(student, capacity) -> None:
+    """Also where points outside the range come last, and where no point is inside."""
+    fused = student.fused()
+    inside, outside = scan(900, seed=6), torch.full((3, 4), 70.0)
+    for points in (torch.cat([outside, inside, outside]), outside):
+        logits, valid = fused(points, None, capacity=capacity)
+        labels = fused.labels(points, fused.pyramid(points, None, 1, capacity))
+        assert torch.equal(labels, (logits[:, 1:].argmax(dim=1) + 1) * valid)
+
+
+@torch.no_grad()
 def test_fused_form_of_many_scales() -> None:
     torch.manual_seed(0)
     scales = (1, 2, 4, 8, 16, 32, 64, 128)
