@@ -8,8 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from elite_ops.reference import segments as reference
-
 __all__ = ["Segments", "build_all_segments", "build_segments", "intersect_segments"]
 
 
@@ -148,7 +146,13 @@ def _fake(inverse: Sequence[Tensor], num_segments: Sequence[int]) -> tuple[Tenso
 def _intersect_on_cuda(
     inverse: Sequence[Tensor], order: Tensor, offsets: Tensor
 ) -> tuple[Tensor, ...]:
-    return reference.intersect_segments(inverse)
+    of_points = torch.stack(list(inverse))
+    inside = (of_points >= 0).all(dim=0)
+    segments, group = torch.unique(of_points[:, inside], dim=1, return_inverse=True)
+    group_of = torch.full_like(order, -1)
+    group_of[inside] = group.int()
+    groups = build_segments(group_of, segments.shape[1])
+    return group_of, groups.order, groups.offsets, segments
 
 
 def _fake_intersect(
