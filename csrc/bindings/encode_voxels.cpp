@@ -178,6 +178,9 @@ Gradients encode_voxels_backward_cuda(const at::Tensor& grad_out_, const at::Ten
                                       const std::optional<at::Tensor>& num_rows) {
   const Inputs inputs(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin,
                       num_rows);
+  TORCH_CHECK_VALUE(points.size(1) <= cuda::kMaxColumnsBackward, kOp,
+                    ": `points` must have at most ", cuda::kMaxColumnsBackward,
+                    " columns for gradients on CUDA, got shape ", points.sizes());
   check_grad_out(grad_out_, indices, weight_);
   const c10::cuda::CUDAGuard guard(points.device());
   const at::Tensor grad_out = grad_out_.contiguous();

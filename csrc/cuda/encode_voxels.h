@@ -21,6 +21,9 @@ cudaError_t encode_voxels(const VoxelPoints& voxels,
 template <typename T>
 size_t encode_voxels_backward_workspace_bytes(const VoxelPoints& voxels, int64_t channels);
 
+// Columns of the points whose gradients can be had: what describes a point is in shared memory.
+constexpr int64_t kMaxColumnsBackward = 256;
+
 // The gradients of weight and bias, always added in the same order.
 template <typename T>
 cudaError_t encode_voxels_backward(const VoxelPoints& voxels,

@@ -17,6 +17,16 @@ constexpr int kFeatures = 16;  // rows of sums in a thread's registers: one tile
 
 int64_t tiles(int64_t items, int64_t size) { return (items + size - 1) / size; }
 
+// A row of sums for each feature and for the bias, in whole tiles.
+ELITE_HOST_DEVICE constexpr int64_t padded_rows(int64_t num_features) {
+  return (num_features / kFeatures + 1) * kFeatures;
+}
+// What a block keeps in shared memory: the sums of its warps and, dynamically, what describes a
+// point for each warp.
+static_assert(kWarps * (kFeatures * kWarpSize * sizeof(double) +
+                        padded_rows(kMaxColumnsBackward + 6) * sizeof(float)) <=
+              48 * 1024);
+
 // The rows of sums: the features, and the bias as the weight of one more, which is 1.
 int64_t num_rows_of(const VoxelPoints& voxels) { return voxels.num_features() + 1; }
 // The shares of the voxels.
@@ -48,7 +58,7 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, 2)
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
   const int64_t num_features = voxels.num_features();
-  const int64_t padded = (num_features / kFeatures + 1) * kFeatures;
+  const int64_t padded = padded_rows(num_features);
   float* features = dynamic_shared<float>() + warp * padded;
   const int64_t channel = int64_t{blockIdx.y} * kWarpSize + lane;
   const int64_t first_feature = int64_t{blockIdx.z} * kFeatures;
@@ -129,7 +139,7 @@ cudaError_t encode_voxels_backward(const VoxelPoints& voxels,
   auto* partials = static_cast<accumulate_t<T>*>(workspace);
   const int64_t shares = num_shares(voxels), rows = num_rows_of(voxels);
   if (shares > 0) {
-    const size_t bytes = tiles(rows, kFeatures) * kFeatures * kWarps * sizeof(float);
+    const size_t bytes = padded_rows(voxels.num_features()) * kWarps * sizeof(float);
     cudaLaunchConfig_t config = launch_config(shares, kWarps * kWarpSize, stream, bytes);
     config.gridDim.y = static_cast<unsigned>(tiles(encoder.channels, kWarpSize));
     config.gridDim.z = static_cast<unsigned>(tiles(rows, kFeatures));

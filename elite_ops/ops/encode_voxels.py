@@ -45,7 +45,8 @@ def encode_voxels(
         without points.
 
     Raises:
-        ValueError: if shapes or devices don't fit together, or `points` requires a gradient.
+        ValueError: if shapes or devices don't fit together, or `points` requires a gradient; on
+            CUDA, backward, also if `points` has more than 256 columns.
         TypeError: if a dtype is not the one above.
 
     *Differentiable:* in `weight` and `bias`.

@@ -27,22 +27,21 @@ def test_every_form_is_the_student(name: str, two_threads: None, tmp_path: Path)
     points[3, 0], points[4, 2] = 51.0, torch.nan  # outside the range
     batch_index = torch.zeros(len(points), dtype=torch.int64)
     wanted = random_student(CPU)(points, batch_index, 1)
-    with excused(name):
+    path = tmp_path / "scan.bin"
+    write_points(path, points.numpy())
+    with excused(name):  # what runs has to be right
         form = build_form(name, CPU)
         logits, valid = form.logits(points, batch_index)
-        assert torch.equal(valid, wanted.valid)
-        assert 0 < int(valid.sum()) < len(points)
-        assert_close(logits, wanted.logits, atol=1e-4, rtol=1e-4)
-        if form.network is not None:
-            network = form.network(points, batch_index)()
-            inner = network[valid] if len(network) == len(points) else network
-            assert_close(inner, wanted.logits[valid], atol=1e-4, rtol=1e-4)
-        path = tmp_path / "scan.bin"
-        write_points(path, points.numpy())
+        network = form.network(points, batch_index)() if form.network is not None else logits
         labels = torch.from_numpy(form.label_file(path))
-        assert torch.equal(labels > 0, valid)
-        assert agreement(logits, wanted.logits) > 0.99
-        assert torch.get_num_threads() == 2
+    assert torch.get_num_threads() == 2
+    assert torch.equal(valid, wanted.valid)
+    assert 0 < int(valid.sum()) < len(points)
+    assert_close(logits, wanted.logits, atol=1e-4, rtol=1e-4)
+    inner = network[valid] if len(network) == len(points) else network
+    assert_close(inner, wanted.logits[valid], atol=1e-4, rtol=1e-4)
+    assert torch.equal(labels > 0, valid)
+    assert agreement(logits, wanted.logits) > 0.99
 
 
 @pytest.mark.parametrize("name", ["elite_ops", "elite_ops_captured", "torch_keys"])
@@ -65,15 +64,15 @@ def test_packed_keys_are_rows() -> None:
 @pytest.mark.parametrize("name", STEP_FORMS)
 def test_every_training_step_has_the_same_gradients(name: str) -> None:
     wanted, ours = TrainingStep("elite_ops", CPU, "fp32", batch_size=2).loss_and_gradients()
-    with excused(name):
+    with excused(name):  # what runs has to be right
         step = TrainingStep(name, CPU, "fp32", batch_size=2)
         loss, theirs = step.loss_and_gradients()
-        assert loss == pytest.approx(wanted, rel=1e-5)
-        for layer, gradient in ours.items():
-            limit = 1e-4 * float(gradient.abs().max())
-            assert_close(theirs[layer], gradient, atol=limit, rtol=1e-3)
         first, second = step(), step()
-        assert second < first
+    assert loss == pytest.approx(wanted, rel=1e-5)
+    for layer, gradient in ours.items():
+        limit = 1e-4 * float(gradient.abs().max())
+        assert_close(theirs[layer], gradient, atol=limit, rtol=1e-3)
+    assert second < first
 
 
 def test_what_does_not_exist_is_missing() -> None:
