@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from elite.cli.options import Device, Json, choose_device, find_weights
+from elite.cli.options import FLOAT32, Device, Json, Precision, choose_device, find_weights
 from elite.cli.output import console, print_json
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ def bench(
     threads: Annotated[
         int | None, typer.Option(help="On the CPU. Default: one for each core.", min=1)
     ] = None,
+    precision: Precision = FLOAT32,
     rounds: Annotated[int, typer.Option(help="How often each time is taken.", min=1)] = 20,
     captured: Annotated[
         bool,
@@ -69,7 +70,14 @@ def bench(
             scans = find_scans(source)
         progress = stack.enter_context(counted("rounds"))
         report = run(
-            student, spec, scans, on_device, rounds=rounds, captured=captured, progress=progress
+            student,
+            spec,
+            scans,
+            on_device,
+            rounds=rounds,
+            dtype=precision.of_torch,
+            captured=captured,
+            progress=progress,
         )
     if json:
         print_json(report)
@@ -94,9 +102,12 @@ def _show(report: BenchReport) -> None:
         figures = [f"{1e3 * seconds:.2f}" for seconds in vars(times).values()]
         table.add_row(name, *figures, style="bold" if name in totals else None)
     console.print(table)
-    if report.captured:
-        parts = [f"{form.agreement:.3%} in {name}" for name, form in report.captured.items()]
-        console.print(f"labels of the usual form, captured: {', '.join(parts)}")
+    agreement = {f"captured, {name}": form.agreement for name, form in report.captured.items()}
+    if report.precision != "float32":
+        agreement[report.precision] = report.agreement
+    if agreement:
+        parts = [f"{part:.3%} in {name}" for name, part in agreement.items()]
+        console.print(f"labels of float32: {'; '.join(parts)}")
     console.print(
         f"{report.device}, {report.threads} CPU threads, torch {report.torch}; "
         f"{report.rounds} rounds over {report.num_scans} scans of {report.num_points:,} points"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,8 +14,10 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
+    "FLOAT32",
     "Device",
     "Json",
+    "Precision",
     "Tta",
     "Views",
     "Weights",
@@ -22,6 +25,22 @@ __all__ = [
     "choose_views",
     "find_weights",
 ]
+
+
+class _Dtype(str, Enum):
+    """Of torch, by name."""
+
+    float32 = "float32"
+    float16 = "float16"
+    bfloat16 = "bfloat16"
+
+    @property
+    def of_torch(self) -> torch.dtype:
+        import torch
+
+        dtype: torch.dtype = getattr(torch, self.value)
+        return dtype
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Device = Annotated[
@@ -34,6 +53,11 @@ Weights = Annotated[
         "2DPASS. Default: the newest run below ./runs and ./demo."
     ),
 ]
+Precision = Annotated[
+    _Dtype,
+    typer.Option(help="What the network computes in; sums are in float32 in any case."),
+]
+FLOAT32 = _Dtype.float32
 Tta = Annotated[
     int, typer.Option(help="Sum the logits of N views of each scan, the first as it is.", min=1)
 ]

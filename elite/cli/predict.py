@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from elite.cli.options import Device, Json, Weights, choose_device, find_weights
+from elite.cli.options import FLOAT32, Device, Json, Precision, Weights, choose_device, find_weights
 from elite.cli.output import console, print_json
 
 
@@ -25,6 +25,7 @@ def predict(
     ),
     view: Annotated[bool, typer.Option("--view", help="Write a bird's-eye picture, too.")] = False,
     device: Device = None,
+    precision: Precision = FLOAT32,
     json: Json = False,
 ) -> None:
     """Write one label per point, from LiDAR alone, and say how long each stage took."""
@@ -36,7 +37,7 @@ def predict(
     path = find_weights(weights)
     student, spec = load_student(path)
     summary = run(
-        Predictor(student, choose_device(device)),
+        Predictor(student, choose_device(device), dtype=precision.of_torch),
         spec,
         source,
         output,

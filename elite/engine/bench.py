@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from elite.data import DatasetSpec, read_points
 from elite.engine.point_labels import label_outside
 from elite.engine.predict import Predictor
 from elite.student import Student
 
-__all__ = ["BenchReport", "CapturedReport", "Times", "bench"]
+__all__ = ["Agreement", "BenchReport", "CapturedReport", "Times", "bench"]
 
 WARM_UP = 2  # rounds that are not counted
 PRECISIONS = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -43,7 +44,7 @@ class CapturedReport:
 
     Attributes:
         end_to_end: from the file to the labels in host memory; points outside the range get 0.
-        agreement: the part of the points inside that get the label of the usual form, in float32.
+        agreement: the part of the points inside that get the label of the usual form in float32.
     """
 
     end_to_end: Times
@@ -55,6 +56,8 @@ class BenchReport:
     """What was measured, on what.
 
     Attributes:
+        precision: of all but `captured`.
+        agreement: the part of the points that get their label of float32.
         num_points: of a scan, on average.
         stages: in their order. On CUDA the device is waited for after each, so that their sum is
             more than `end_to_end`.
@@ -66,6 +69,8 @@ class BenchReport:
     device: str
     threads: int
     torch: str
+    precision: str
+    agreement: float
     rounds: int
     num_scans: int
     num_points: int
@@ -73,6 +78,21 @@ class BenchReport:
     network: Times
     end_to_end: Times
     captured: dict[str, CapturedReport]
+
+
+class Agreement:
+    """Counts the labels that are as they should be."""
+
+    def __init__(self) -> None:
+        self.same = self.all = 0
+
+    def add(self, labels: NDArray[np.int64], wanted: NDArray[np.int64]) -> None:
+        self.same += int((labels == wanted).sum())
+        self.all += len(wanted)
+
+    @property
+    def part(self) -> float:
+        return self.same / max(self.all, 1)
 
 
 class _Laps:
@@ -108,22 +128,28 @@ def bench(
     device: torch.device,
     *,
     rounds: int,
+    dtype: torch.dtype = torch.float32,
     captured: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> BenchReport:
     """Predicts `rounds` times, one scan after the other, in three ways.
 
     Args:
+        dtype: what the network computes in.
         captured: also at a fixed capacity, which on CUDA is one graph, in each precision.
 
     Raises:
         EliteError: if a file is not a scan.
     """
-    predictor = Predictor(student, device)
+    predictor, exact = Predictor(student, device, dtype=dtype), Predictor(student, device)
     stages, network, whole = (_Laps(device) for _ in range(3))
     total = rounds + WARM_UP
     scans = scans[:total]
     num_points = 0
+    agreement = Agreement()
+    for path in scans:
+        points = read_points(path, spec.points)
+        agreement.add(predictor(points).labels, exact(points).labels)
     for number in range(total):
         path = scans[number % len(scans)]
         num_points += _in_stages(predictor, spec, path, stages)
@@ -136,13 +162,15 @@ def bench(
         device=torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
         threads=torch.get_num_threads(),
         torch=str(torch.__version__),
+        precision=str(dtype).removeprefix("torch."),
+        agreement=agreement.part,
         rounds=rounds,
         num_scans=len(scans),
         num_points=round(num_points / total),
         stages=stages.times(),
         network=network.times()["network"],
         end_to_end=whole.times()["end to end"],
-        captured=_captured(predictor, spec, scans, total) if captured else {},
+        captured=_captured(exact, spec, scans, total) if captured else {},
     )
 
 
@@ -176,14 +204,14 @@ def _network_alone(predictor: Predictor, spec: DatasetSpec, path: Path, laps: _L
 
 
 def _captured(
-    predictor: Predictor, spec: DatasetSpec, scans: Sequence[Path], total: int
+    exact: Predictor, spec: DatasetSpec, scans: Sequence[Path], total: int
 ) -> dict[str, CapturedReport]:
     """One form after the other, as each holds the buffers of the largest scan."""
     largest = max(len(read_points(path, spec.points)) for path in scans)
     reports = {}
     for name, dtype in PRECISIONS.items():
-        student = predictor.network.capture(max(largest, 1), dtype=dtype)
-        laps, same, inside = _Laps(predictor.device), 0, 0
+        student = exact.network.capture(max(largest, 1), dtype=dtype)
+        laps, agreement = _Laps(exact.device), Agreement()
         for number in range(total):
             path = scans[number % len(scans)]
             laps.start()
@@ -191,10 +219,9 @@ def _captured(
             laps.lap("end to end")
             student.check()
             if number < len(scans):
-                wanted = predictor(read_points(path, spec.points)).labels
-                same += int(((labels == wanted) & (labels > 0)).sum())
-                inside += int((labels > 0).sum())
-        reports[name] = CapturedReport(laps.times()["end to end"], same / max(inside, 1))
+                inside = labels > 0
+                agreement.add(labels[inside], exact(read_points(path, spec.points)).labels[inside])
+        reports[name] = CapturedReport(laps.times()["end to end"], agreement.part)
     return reports
 
 

@@ -86,15 +86,20 @@ class Predictor:
     """The student's inference form on one device.
 
     Args:
+        dtype: what the network computes in; sums are formed in float32 in any case.
         views: of `view_transforms`: their logits are summed; none predicts from the scan as it is.
     """
 
     def __init__(
-        self, student: Student, device: torch.device, views: Sequence[torch.Tensor] = ()
+        self,
+        student: Student,
+        device: torch.device,
+        views: Sequence[torch.Tensor] = (),
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.device = device
         self.views = views
-        self.network = student.to(device).eval().fused()
+        self.network = student.to(device).eval().fused().to(dtype)
         self.seconds = StageTimes()
 
     @torch.no_grad()

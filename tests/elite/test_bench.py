@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from elite.cli import app
 from elite.data import DatasetSpec
-from elite.engine.bench import Times, bench
+from elite.engine.bench import Agreement, Times, bench
 from elite.engine.checkpoint import save_weights
 from elite.engine.predict import find_scans
 from elite.student import Student, StudentConfig
@@ -85,7 +85,29 @@ def test_the_captured_form_has_times_and_agrees(weights: Path, dataset: Path) ->
     code, out, err = run(*common)
     assert code == 0, err
     assert "file to labels, captured, float16" in out
-    assert "100.000% in float32" in out
+    assert "100.000% in captured, float32" in out
+
+
+def test_agreement_counts_over_all_scans() -> None:
+    agreement = Agreement()
+    assert agreement.part == 0
+    agreement.add(np.array([1, 2, 3]), np.array([1, 2, 4]))
+    agreement.add(np.array([5]), np.array([5]))
+    assert agreement.part == 0.75
+
+
+def test_another_precision_says_how_many_labels_stay(weights: Path, dataset: Path) -> None:
+    common = (dataset, "--weights", weights, "--rounds", "1", "--device", "cpu")
+    code, out, err = run(*common, "--precision", "bfloat16", "--json")
+    assert code == 0, err
+    report = json.loads(out)
+    assert report["precision"] == "bfloat16"
+    assert 0.9 < report["agreement"] <= 1
+    code, out, err = run(*common, "--precision", "bfloat16")
+    assert f"{report['agreement']:.3%} in bfloat16" in out
+    code, out, err = run(*common)
+    assert code == 0, err
+    assert "labels of float32" not in out
 
 
 @pytest.mark.slow

@@ -93,6 +93,15 @@ def test_labels_are_the_largest_logits_of_the_training_form(
     assert (got == expected.numpy()).mean() > 0.999  # folded arithmetic may tip a tie
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_fewer_bits_keep_most_labels(student: Student, dataset: Path, dtype: torch.dtype) -> None:
+    points = read_points(dataset / "sequences/00/velodyne/000000.bin")
+    exact = Predictor(student, torch.device("cpu"))(points).labels
+    rounded = Predictor(student, torch.device("cpu"), dtype=dtype)
+    assert rounded.network.classes.weight.dtype == dtype
+    assert (rounded(points).labels == exact).mean() > 0.9
+
+
 def test_a_folder_keeps_its_tree(student: Student, spec: DatasetSpec, tmp_path: Path) -> None:
     for name in ("b/two.bin", "a/one.bin"):
         path = tmp_path / "in" / name
