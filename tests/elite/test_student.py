@@ -8,6 +8,7 @@ from torch.testing import assert_close
 
 from elite.student import Student, StudentConfig
 from elite.student.fused import FusedLinear, FusedResidualBlock
+from elite_ops import cpu_memory
 
 
 def inside(points: torch.Tensor) -> torch.Tensor:
@@ -88,6 +89,19 @@ def test_labels_are_those_of_the_logits(student, capacity) -> None:
         logits, valid = fused(points, None, capacity=capacity)
         labels = fused.labels(points, fused.pyramid(points, None, 1, capacity))
         assert torch.equal(labels, (logits[:, 1:].argmax(dim=1) + 1) * valid)
+
+
+@torch.no_grad()
+def test_scans_after_the_first_allocate_nothing(student) -> None:
+    """Nothing of 64 KiB or more, which is what the system would have to clear."""
+    fused = student.fused()
+    scans = [scan(size, seed=size) for size in (9000, 8800, 8950)]
+    counts = []
+    for points in (*scans, *scans):
+        fused.labels(points, fused.pyramid(points, None, 1))
+        counts.append(cpu_memory().allocations)
+    assert counts[0] > 0
+    assert counts[2:] == [counts[2]] * 4
 
 
 @torch.no_grad()
