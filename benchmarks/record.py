@@ -102,10 +102,18 @@ def missing_entries(reasons: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def commit() -> str:
-    """The commit that is checked out, marked if files differ from it."""
-    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """The commit that is checked out, marked if files other than results differ from it."""
+    found = _git("rev-parse", "--short", "HEAD")
+    if found.returncode != 0:
+        return "unknown"
+    unchanged = _git("diff", "--quiet", "HEAD", "--", ":/", f":(exclude){RESULTS.name}")
+    return found.stdout.strip() + ("" if unchanged.returncode == 0 else "-dirty")
+
+
+def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["git", *arguments], cwd=HERE, capture_output=True, text=True, check=False
+    )
 
 
 def arguments_without_paths(arguments: list[str]) -> list[str]:

@@ -138,3 +138,28 @@ def test_the_targets_are_run_unless_files_are_named(
     monkeypatch.setattr(record, "record", lambda name, rest, *_: called.append(rest) or 0)
     record.main(["--name", "n", *given])
     assert called == [run]
+
+
+def test_results_do_not_make_a_commit_dirty(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one run has written says nothing against the next."""
+
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=a", "-c", "user.email=a@b"]
+        subprocess.run(["git", *who, *arguments], cwd=tmp_path, check=True, capture_output=True)
+
+    monkeypatch.setattr(record, "HERE", tmp_path / "benchmarks")
+    (tmp_path / "benchmarks/results").mkdir(parents=True)
+    source, results = tmp_path / "source.py", tmp_path / "benchmarks/results/cpu.json"
+    assert record.commit() == "unknown"
+    git("init")
+    source.touch()
+    results.touch()
+    git("add", ".")
+    git("commit", "-m", "first")
+    clean = record.commit()
+    results.write_text("{}")
+    assert record.commit() == clean
+    source.write_text("1")
+    assert record.commit() == f"{clean}-dirty"
