@@ -188,8 +188,7 @@ def _in_stages(predictor: Predictor, spec: DatasetSpec, path: Path, laps: _Laps)
     with _blocks_timed(network, laps):
         labels = network.labels(points, pyramid)
     laps.lap("head")
-    valid = pyramid.levels[0].voxels.inverse >= 0
-    label_outside(labels, valid, points, batch_index).cpu()
+    label_outside(labels, pyramid.valid, points, batch_index).cpu()
     laps.lap("points outside")
     return len(host)
 

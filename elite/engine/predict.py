@@ -109,7 +109,7 @@ class Predictor:
             on_device = torch.from_numpy(points).to(self.device)
             batch_index = torch.zeros(len(points), dtype=torch.int64, device=self.device)
             pyramid = self.network.pyramid(on_device, batch_index, 1)
-            valid = pyramid.levels[0].voxels.inverse >= 0
+            valid = pyramid.valid
         with self.seconds.measure("network", self.device):
             if self.views:
                 first = self.network.logits(on_device, pyramid), valid

@@ -240,7 +240,7 @@ class FusedStudent(nn.Module):
             capacity: as `pyramid` takes it.
         """
         pyramid = self.pyramid(points, batch_index, batch_size, capacity)
-        valid = pyramid.levels[0].voxels.inverse >= 0
+        valid = pyramid.valid
         return self.logits(points, pyramid) * valid[:, None], valid
 
     def capture(
@@ -295,7 +295,7 @@ class FusedStudent(nn.Module):
         logits, cells = self._logits_of_cells(points, pyramid)
         labels = most_likely(logits)
         if cells is None:
-            return labels * (pyramid.levels[0].voxels.inverse >= 0)
+            return labels * pyramid.valid
         return F.pad(labels, (0, 1))[cells.inverse]  # -1 takes the last, which is 0
 
     def _logits_of_cells(

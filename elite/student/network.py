@@ -102,7 +102,7 @@ class Student(nn.Module):
         if batch_size is None:
             batch_size = int(batch_index.max()) + 1 if batch_index.numel() else 1
         pyramid = self.pyramid(points, batch_index, batch_size)
-        valid = pyramid.levels[0].voxels.inverse >= 0
+        valid = pyramid.valid
         stages, outputs = self.encode(points, pyramid)
         logits = self.head(outputs, pyramid.levels[1:]) * valid[:, None]
         return StudentOutput(logits=logits, valid=valid, stages=stages)

@@ -51,6 +51,11 @@ class Pyramid:
     steps: list[Step]
     batch_size: int
 
+    @property
+    def valid(self) -> Tensor:  # [N] bool
+        """Which points are inside the range."""
+        return self.levels[0].voxels.inverse >= 0
+
 
 @torch.no_grad()
 def build_pyramid(
