@@ -141,15 +141,12 @@ def bench(
     Raises:
         EliteError: if a file is not a scan.
     """
-    predictor, exact = Predictor(student, device, dtype=dtype), Predictor(student, device)
+    predictor = Predictor(student, device, dtype=dtype)
+    exact = predictor if dtype == torch.float32 else Predictor(student, device)
     stages, network, whole = (_Laps(device) for _ in range(3))
     total = rounds + WARM_UP
     scans = scans[:total]
     num_points = 0
-    agreement = Agreement()
-    for path in scans:
-        points = read_points(path, spec.points)
-        agreement.add(predictor(points).labels, exact(points).labels)
     for number in range(total):
         path = scans[number % len(scans)]
         num_points += _in_stages(predictor, spec, path, stages)
@@ -163,7 +160,7 @@ def bench(
         threads=torch.get_num_threads(),
         torch=str(torch.__version__),
         precision=str(dtype).removeprefix("torch."),
-        agreement=agreement.part,
+        agreement=1.0 if exact is predictor else _agreement(predictor, exact, spec, scans),
         rounds=rounds,
         num_scans=len(scans),
         num_points=round(num_points / total),
@@ -172,6 +169,16 @@ def bench(
         end_to_end=whole.times()["end to end"],
         captured=_captured(exact, spec, scans, total) if captured else {},
     )
+
+
+def _agreement(
+    predictor: Predictor, exact: Predictor, spec: DatasetSpec, scans: Sequence[Path]
+) -> float:
+    agreement = Agreement()
+    for path in scans:
+        points = read_points(path, spec.points)
+        agreement.add(predictor(points).labels, exact(points).labels)
+    return agreement.part
 
 
 def _in_stages(predictor: Predictor, spec: DatasetSpec, path: Path, laps: _Laps) -> int:
