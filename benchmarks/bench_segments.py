@@ -23,6 +23,20 @@ def bench_build_segments(timed, device, implementation, voxel_size):
     )
 
 
+def grids_of_scan(device, scales, halved=()):
+    """What was scanned, then of each scale and each halved grid: rows to voxels, and how many."""
+    name, points = scan()
+    voxels = voxelize(
+        points.to(device),
+        point_cloud_range=POINT_CLOUD_RANGE,
+        spatial_shape=SPATIAL_SHAPE,
+        scales=scales,
+        halved=halved,
+    )
+    grids = [*voxels, *(v.halved for v in voxels if v.halved is not None)]
+    return name, [g.inverse for g in grids], [len(g.indices) for g in grids]
+
+
 def one_by_one(inverse, num_segments):
     return list(map(build_segments, inverse, num_segments))
 
@@ -30,35 +44,20 @@ def one_by_one(inverse, num_segments):
 @pytest.mark.benchmark(group="segments of five scales and four halved grids")
 @pytest.mark.parametrize("form", [build_all_segments, one_by_one], ids=lambda f: f.__name__)
 def bench_build_all_segments(timed, device, form):
-    name, points = scan()
-    voxels = voxelize(
-        points.to(device),
-        point_cloud_range=POINT_CLOUD_RANGE,
-        spatial_shape=SPATIAL_SHAPE,
-        scales=SCALES,
-        halved=SCALES[:-1],
-    )
-    grids = [*voxels, *(v.halved for v in voxels[:-1])]
-    inverse, num_segments = [g.inverse for g in grids], [len(g.indices) for g in grids]
+    name, inverse, num_segments = grids_of_scan(device, SCALES, halved=SCALES[:-1])
     moved = 2 * sum(i.nbytes for i in inverse) + 4 * sum(num_segments)
-    timed(form, inverse, num_segments, bytes_moved=moved, workload=name, points=len(points))
+    points = len(inverse[0])
+    timed(form, inverse, num_segments, bytes_moved=moved, workload=name, points=points)
 
 
 @pytest.mark.benchmark(group="points that share the voxels of four scales")
 @pytest.mark.parametrize("implementation", ["elite_ops", "reference"])
 def bench_intersect_segments(timed, device, implementation):
-    name, points = scan()
-    voxels = voxelize(
-        points.to(device),
-        point_cloud_range=POINT_CLOUD_RANGE,
-        spatial_shape=SPATIAL_SHAPE,
-        scales=SCALES[1:],
-    )
-    inverse = [v.inverse for v in voxels]
-    segments = build_all_segments(inverse, [len(v.indices) for v in voxels])
+    name, inverse, num_segments = grids_of_scan(device, SCALES[1:])
+    segments = build_all_segments(inverse, num_segments)
     if implementation == "elite_ops":
         call, argument = intersect_segments, segments
     else:
         call, argument = reference.intersect_segments, inverse
     moved = sum(i.nbytes for i in inverse) + 2 * inverse[0].nbytes
-    timed(call, argument, bytes_moved=moved, workload=name, points=len(points))
+    timed(call, argument, bytes_moved=moved, workload=name, points=len(inverse[0]))
