@@ -1,6 +1,6 @@
 // What the CUDA half of a binding needs: guard, stream, scalar types, error flag. Include it under
-// `#ifdef ELITE_WITH_CUDA` only. It must not include ATen/cuda/CUDAContext.h, so that this half can
-// be type-checked against a torch without CUDA.
+// `#ifdef ELITE_WITH_CUDA` only. It must not include ATen/cuda/CUDAContext.h, so that this half also
+// compiles for the emulated device, against a torch without CUDA.
 #pragma once
 
 #include <ATen/core/Tensor.h>
