@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 DEFAULT_CUDA_ARCHITECTURES = "8.0;9.0+PTX"
 USUAL_TOOLKIT = Path("/usr/local/cuda")
@@ -62,7 +63,8 @@ def nvcc_flags() -> list[str]:
 
     architectures()
     named = [f"-D{name}" if value is None else f"-D{name}={value}" for name, value in macros(True)]
-    return [*named, *torch_build.COMMON_NVCC_FLAGS, *NVCC_FLAGS, *torch_build._get_cuda_arch_flags()]
+    own = torch_build._get_cuda_arch_flags()
+    return [*named, *torch_build.COMMON_NVCC_FLAGS, *NVCC_FLAGS, *own]
 
 
 # ---- the CUDA toolkit ----------------------------------------------------------------------------
@@ -113,10 +115,11 @@ def toolkit_release(home: Path) -> str:
     return found[1]
 
 
-def torch_runtime(torch_folder: Path, release: str) -> Path | None:
+def torch_runtime(torch: ModuleType) -> Path | None:
     """The CUDA runtime that this torch loads, where it brings one of its own."""
-    name = f"libcudart.so.{release.split('.')[0]}"
-    places = [torch_folder / "lib", *sorted(torch_folder.parent.glob("nvidia/*/lib"))]
+    folder = Path(torch.__file__).parent
+    name = f"libcudart.so.{torch.version.cuda.split('.')[0]}"
+    places = [folder / "lib", *sorted(folder.parent.glob("nvidia/*/lib"))]
     return next((place / name for place in places if (place / name).exists()), None)
 
 
