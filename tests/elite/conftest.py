@@ -4,8 +4,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from emulated_graph import emulate_graphs
 
 from elite.data import DatasetSpec, write_labels, write_points
+from elite_ops import on_cuda
 
 CALIBRATION = """P0: 7e2 0 6e2 0 0 7e2 1.8e2 0 0 0 1 0
 P2: 7.188560e+02 0 6.071928e+02 4.538225e+01 0 7.188560e+02 1.852157e+02 -1.130887e-01 0 0 1 3.77e-03
@@ -39,3 +42,9 @@ def dataset(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def spec() -> DatasetSpec:
     return DatasetSpec.load("semantic_kitti")
+
+
+@pytest.fixture(autouse=True)
+def graphs_of_the_emulated_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    if on_cuda(torch.empty(0)):
+        emulate_graphs(monkeypatch)

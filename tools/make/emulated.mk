@@ -96,15 +96,30 @@ build/emulated_device/$(1)/.built: build/emulated_device/$(1)/_C.so
 endef
 $(foreach build,plain asan,$(eval $(call emulated_device,$(build))))
 
-# Of the tests, those whose ops run kernels.
-DEVICE_TESTS ?= tests/ops tests/nn
-DEVICE_PYTEST = -m pytest $(DEVICE_TESTS) -m "not slow"
-ON_DEVICE = PYTHONPATH=$(CURDIR)/build/emulated_device/$(1) $(BIN)/python -m pytest \
+# The tests whose ops run kernels. torch.compile sees no kernel, and its tests run elsewhere.
+DEVICE_TESTS ?= tests/ops tests/nn tests/elite/test_captured.py tests/elite/test_student.py
+DEVICE_OPTIONS ?= -n $(shell nproc) -m "not slow" -k "not compile" \
+  --deselect tests/elite/test_captured.py::test_a_real_scan
+# $(1): plain or asan.
+on_device = PYTHONPATH=$(CURDIR)/build/emulated_device/$(1) $(BIN)/python -m pytest \
   -o pythonpath="build/emulated_device/$(1) . benchmarks tools"
 
+# Once as it is, then the kernels' own tests in the other order of blocks, warps and lanes.
 test-emulated: setup
 	$(MAKE) build/emulated_device/plain/.built
-	$(call ON_DEVICE,plain) $(DEVICE_TESTS)
+	$(call on_device,plain) $(DEVICE_TESTS) $(DEVICE_OPTIONS)
+	EMULATION_REVERSED=1 $(call on_device,plain) tests/ops -n $(shell nproc) -m gpu \
+	  -k "equals_reference and not real_scan"
+
+test-emulated-asan: setup
+	$(MAKE) build/emulated_device/asan/.built
+	LD_PRELOAD="$(shell $(CXX) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	  $(call on_device,asan) tests/ops tests/nn -n $(shell nproc) -m gpu -k "not real_scan"
+
+# The student on real scans, captured and eager, on one of them whole: minutes.
+test-emulated-scan: setup
+	$(MAKE) build/emulated_device/plain/.built
+	$(call on_device,plain) tests/elite/test_captured.py -k real_scan
 
 -include $(wildcard $(EMULATED)/*/*.d $(EMULATED)/*.d)
 -include $(shell find build/emulated_device -name '*.d' 2>/dev/null)

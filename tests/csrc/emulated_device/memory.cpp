@@ -60,11 +60,14 @@ struct GuardedAllocator final : c10::Allocator {
   }
 };
 
+// AddressSanitizer surrounds every allocation by itself, to the byte.
+#ifndef __SANITIZE_ADDRESS__
 GuardedAllocator allocator;
 [[maybe_unused]] const bool is_set = [] {
   c10::SetCPUAllocator(&allocator, /*priority=*/100);
   return true;
 }();
+#endif
 
 }  // namespace
 
