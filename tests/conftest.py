@@ -41,19 +41,28 @@ def real_points(data_folder: Path) -> torch.Tensor:
     return torch.from_numpy(points)
 
 
+def use_first_points(count: int | None) -> None:
+    from workloads import limit_points, scan, scan_labels, scans
+
+    limit_points(count)
+    for cached in (scan, scans, scan_labels):
+        cached.cache_clear()
+
+
 @pytest.fixture(scope="module")
 def few_points() -> Iterator[int]:
     """The number of points of every scan of the benchmarks while a module tests their logic."""
-    from workloads import limit_points, scan, scan_labels, scans
-
-    def use_first_points(count: int | None) -> None:
-        limit_points(count)
-        for cached in (scan, scans, scan_labels):
-            cached.cache_clear()
-
     use_first_points(1000)
     yield 1000
     use_first_points(None)
+
+
+@pytest.fixture
+def many_points(few_points: int) -> Iterator[int]:
+    """Enough for their memory to be told from nothing."""
+    use_first_points(20_000)
+    yield 20_000
+    use_first_points(few_points)
 
 
 def threads(number: int) -> Iterator[None]:
