@@ -170,6 +170,6 @@ def test_the_picture_repeats(results: Results, tmp_path: Path) -> None:
 def test_the_page_shows_the_results_that_are_kept() -> None:
     paths = sorted(Path(report.ROOT, "benchmarks/results").glob("*.json"))
     files = [read_results(path) for path in paths]
-    page = report.PAGE.read_text()
+    page = report.PAGE.read_text(encoding="utf-8")
     assert report.insert(page, report.results_text(files)) == page
     assert all((report.IMAGES / report.image_name(results)).exists() for results in files)
