@@ -2,7 +2,7 @@
 
 ELITE_CUDA=0 leaves the CUDA ops out, ELITE_CUDA=1 insists on them. TORCH_CUDA_ARCH_LIST chooses the
 architectures (default "8.0;9.0+PTX"; "9.0a" adds what only Hopper has), MAX_JOBS the number of
-compiler processes.
+compiler processes. Sources and flags are in tools/build_flags.py.
 """
 
 import importlib.util
@@ -14,7 +14,8 @@ from pathlib import Path
 
 from setuptools import setup
 
-DEFAULT_CUDA_ARCHITECTURES = "8.0;9.0+PTX"
+sys.path.insert(0, str(Path(__file__).parent / "tools"))
+import build_flags
 
 # pip builds in an isolated environment whose path leaves out the one that is being installed into;
 # the torch to build against is there.
@@ -31,57 +32,59 @@ if importlib.util.find_spec("torch") is None:
         "A wheel is built by `pip wheel --no-deps .`"
     )
 
-import pybind11  # noqa: E402
-import torch  # noqa: E402
-from torch.utils.cpp_extension import (  # noqa: E402
-    CUDA_HOME,
-    BuildExtension,
-    CppExtension,
-    CUDAExtension,
-)
+import pybind11
+import torch
 
 
-def use_cuda() -> bool:
-    """Whether the CUDA ops are built; exits when ELITE_CUDA=1 asks for what can't be had."""
+def find_toolkit() -> Path | None:
+    """The CUDA toolkit to build with, None for CPU ops alone; exits where that can't be done."""
     wish = os.environ.get("ELITE_CUDA", "")
     if wish not in ("", "0", "1"):
         sys.exit(f"ELITE_CUDA must be 0 or 1, got {wish!r}")
-    missing = []
+    if wish == "0":
+        return None
     if torch.version.cuda is None:
-        missing.append(f"torch {torch.__version__} is a build without CUDA")
-    if CUDA_HOME is None:
-        missing.append("nvcc was not found (set CUDA_HOME)")
-    if wish == "1" and missing:
-        sys.exit("ELITE_CUDA=1, but " + " and ".join(missing))
-    return wish != "0" and not missing
+        if wish == "1":
+            sys.exit(f"ELITE_CUDA=1, but torch {torch.__version__} is a build without CUDA")
+        return None
+    try:
+        home = build_flags.toolkit()
+        release = build_flags.toolkit_release(home)
+    except build_flags.MissingToolkit as missing:
+        if wish == "1":
+            sys.exit(f"ELITE_CUDA=1, but {missing}")
+        return None
+    if release.split(".")[0] != torch.version.cuda.split(".")[0]:
+        sys.exit(
+            f"torch {torch.__version__} is built for CUDA {torch.version.cuda}, but {home} is CUDA "
+            f"{release}: set CUDA_HOME to a toolkit of torch's CUDA, install a torch for CUDA "
+            f"{release} (pytorch.org), or leave the CUDA ops out by ELITE_CUDA=0"
+        )
+    return home
+
+
+toolkit = find_toolkit()
+if toolkit is not None:
+    os.environ["CUDA_HOME"] = str(toolkit)  # before torch's build looks for it
+
+from torch.utils.cpp_extension import BuildExtension, CppExtension, CUDAExtension  # noqa: E402
 
 
 def extension(with_cuda: bool):
-    sources = sorted(str(p) for d in ("bindings", "cpu") for p in Path("csrc", d).glob("*.cpp"))
-    # -fopenmp is for compiling only: at::parallel_for is a header template, and leaving the flag
-    # out at link time makes its calls resolve to the OpenMP runtime that torch has loaded already:
-    # one thread pool in the process instead of two.
-    cxx = ["-O3", "-g0", "-std=c++20", "-fopenmp", "-ffp-contract=off", "-fvisibility=hidden"]
-    cxx += ["-Wall", "-Wextra", "-Wno-unused-parameter", "-Wno-unknown-pragmas"]
-    macros = []
-    architectures = ""
-    make = CppExtension
-    if with_cuda:
-        make = CUDAExtension
-        architectures = os.environ.setdefault("TORCH_CUDA_ARCH_LIST", DEFAULT_CUDA_ARCHITECTURES)
-        sources += sorted(str(p) for p in Path("csrc/cuda").glob("*.cu"))
-        macros.append(("ELITE_WITH_CUDA", None))
-        if "9.0a" in architectures:  # holds warpgroup products (csrc/cuda/sparse_conv_wgmma.cu)
-            macros.append(("ELITE_WITH_SM90A", None))
-    macros.append(("ELITE_CUDA_ARCHITECTURES", f'"{architectures}"'))
-    return make(
+    make = CUDAExtension if with_cuda else CppExtension
+    made = make(
         "elite_ops._C",
-        sources,
+        build_flags.sources(with_cuda),
         include_dirs=[pybind11.get_include(), str(Path("csrc").resolve())],
-        define_macros=macros,
+        define_macros=build_flags.macros(with_cuda),
         depends=sorted(str(p) for p in Path("csrc").glob("*/*.*h")),
-        extra_compile_args={"cxx": cxx, "nvcc": ["-O3", "-std=c++20", "-lineinfo"]},
+        extra_compile_args={"cxx": build_flags.CXX_FLAGS, "nvcc": build_flags.NVCC_FLAGS},
     )
+    if with_cuda and (runtime := build_flags.torch_runtime(torch)):
+        # Instead of the toolkit's, which may be newer than the one that torch loads.
+        made.libraries.remove("cudart")
+        made.extra_objects.append(str(runtime))
+    return made
 
 
 class Build(BuildExtension):
@@ -96,4 +99,4 @@ class Build(BuildExtension):
         temporary.replace(target)
 
 
-setup(ext_modules=[extension(use_cuda())], cmdclass={"build_ext": Build})
+setup(ext_modules=[extension(toolkit is not None)], cmdclass={"build_ext": Build})

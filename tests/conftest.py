@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import torch
 
+from elite_ops import _C, check_device_errors
+
 DATA = Path(os.environ.get("ELITE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SCANS = {
     "semantickitti": "semantickitti/sequences/00/velodyne/000000.bin",
@@ -19,26 +21,54 @@ SCANS = {
 }
 
 
+# In this build, the ops of CPU tensors run CUDA kernels, emulated on the host.
+EMULATED = _C.emulates_cuda
+CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
+
+
+def pytest_report_header() -> str:
+    return "elite_ops: " + ("CUDA kernels emulated on the host" if EMULATED else str(_C.__file__))
+
+
+def cuda_device() -> torch.device:
+    if EMULATED:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device("cuda")
+
+
+@pytest.fixture(params=[CUDA] if EMULATED else ["cpu", CUDA])
+def device(request: pytest.FixtureRequest) -> torch.device:
+    """Every device an op runs on; the CUDA variant is skipped, and counted, where there is none."""
+    return cuda_device() if request.param == "cuda" else torch.device("cpu")
+
+
+@pytest.fixture
+def cuda() -> torch.device:
+    """Where CUDA kernels run: a GPU, or the emulated device."""
+    return cuda_device()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_reported() -> Iterator[None]:
+    """A test that expects an error of CUDA kernels takes it; no other leaves one to the next."""
+    yield
+    check_device_errors()
+
+
 @pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     """Fixtures draw the same random numbers whatever ran before them."""
     torch.manual_seed(0)
+    if EMULATED and (marker := item.get_closest_marker("cpu_kernels")):
+        pytest.skip(marker.args[0] if marker.args else "of the CPU's kernels")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_call() -> None:
     """And so do tests, whether their fixtures were made for them or for others."""
     torch.manual_seed(1)
-
-
-@pytest.fixture(
-    params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)],
-)
-def device(request: pytest.FixtureRequest) -> torch.device:
-    """Every device an op runs on; the CUDA variant is skipped, and counted, where there is none."""
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -48,22 +48,35 @@ class Report:
 def examine() -> Report:
     """Collects versions and runs the self-test on every kind of device at hand."""
     devices = [torch.device("cpu")]
-    names = [f"cpu, {torch.get_num_threads()} threads"]
-    if torch.cuda.is_available():
+    if torch.cuda.is_available() and elite_ops.build_info()["cuda"]:
         devices.append(torch.device("cuda"))
-        for i in range(torch.cuda.device_count()):
-            p = torch.cuda.get_device_properties(i)
-            names.append(
-                f"cuda:{i}, {p.name}, {p.total_memory / 2**30:.0f} GiB, sm_{p.major}{p.minor}"
-            )
     versions = {name: importlib.metadata.version(name) for name in REQUIRED}
     return Report(
         versions={"python": platform.python_version(), **versions},
         build={f"kernels: {name}": value for name, value in elite_ops.build_info().items()},
-        devices=names,
+        devices=[f"cpu, {torch.get_num_threads()} threads", *_describe_cuda()],
         missing={n: pip for n, pip in OPTIONAL.items() if importlib.util.find_spec(n) is None},
         checks=[_run(name, test, d) for d in devices for name, test in SELF_TESTS.items()],
     )
+
+
+def _describe_cuda() -> list[str]:
+    """The GPUs; where there is none, or none that the kernels can use, why."""
+    properties = [
+        torch.cuda.get_device_properties(i)
+        for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
+    ]
+    found = [
+        f"cuda:{i}, {p.name}, {p.total_memory / 2**30:.0f} GiB, sm_{p.major}{p.minor}"
+        for i, p in enumerate(properties)
+    ]
+    build = elite_ops.build_info()
+    if build["cuda"] and not found:
+        return [f"cuda: kernels are built for {build['cuda_architectures']}, but no GPU is visible"]
+    if torch.version.cuda is not None and not build["cuda"]:
+        remedy = "ELITE_CUDA=1 pip install -e . says what is missing"
+        return [*found, f"cuda: torch has CUDA, but the kernels were built without: {remedy}"]
+    return found
 
 
 def _run(name: str, test: Callable[[torch.device], None], device: torch.device) -> Check:

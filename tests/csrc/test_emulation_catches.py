@@ -35,6 +35,7 @@ FAULTS = {
     "product_without_fence": ("a product without wgmma_fence", ORDERS),
     "product_of_three_warps": (STUCK + r"(.|\n)*warpgroup", ORDERS),
     "too_much_shared_memory": ("launch: invalid argument", ORDERS),
+    "lowered_shared_memory": ("lowered from 102400 to 51200 bytes", ORDERS),
 }
 
 
