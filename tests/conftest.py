@@ -5,6 +5,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+# Before torch is imported, as the commands do: an idle thread that spins takes a core from others.
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+
 import numpy as np
 import pytest
 import torch
@@ -54,9 +57,18 @@ def nothing_is_reported() -> Iterator[None]:
     check_device_errors()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fixtures draw the same random numbers whatever ran before them."""
+    torch.manual_seed(0)
     if EMULATED and (marker := item.get_closest_marker("cpu_kernels")):
         pytest.skip(marker.args[0] if marker.args else "of the CPU's kernels")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """And so do tests, whether their fixtures were made for them or for others."""
+    torch.manual_seed(1)
 
 
 @pytest.fixture(scope="session")
@@ -74,19 +86,28 @@ def real_points(data_folder: Path) -> torch.Tensor:
     return torch.from_numpy(points)
 
 
+def use_first_points(count: int | None) -> None:
+    from workloads import limit_points, scan, scan_labels, scans
+
+    limit_points(count)
+    for cached in (scan, scans, scan_labels):
+        cached.cache_clear()
+
+
 @pytest.fixture(scope="module")
 def few_points() -> Iterator[int]:
     """The number of points of every scan of the benchmarks while a module tests their logic."""
-    from workloads import limit_points, scan, scan_labels, scans
-
-    def use_first_points(count: int | None) -> None:
-        limit_points(count)
-        for cached in (scan, scans, scan_labels):
-            cached.cache_clear()
-
     use_first_points(1000)
     yield 1000
     use_first_points(None)
+
+
+@pytest.fixture
+def many_points(few_points: int) -> Iterator[int]:
+    """Enough for their memory to be told from nothing."""
+    use_first_points(20_000)
+    yield 20_000
+    use_first_points(few_points)
 
 
 def threads(number: int) -> Iterator[None]:
