@@ -29,11 +29,8 @@ Registers are per thread, and shared memory is the static part, in bytes per blo
 memory comes on top: the size of `Shared` in `sparse_conv_mma.cu`, `sparse_conv_wgmma.cu` and
 `sparse_conv_weight_mma.cu`, the warps' pipelines and the weights in `sparse_conv_resident.cu`, the
 points at hand in `encode_voxels_backward.cu`, the counts in `confusion_matrix.cu` and
-`majority_vote.cu`. Spills are bytes stored and loaded; `make nvcc` fails where there are any.
-
-"""
-SPECIFIC = """
-Kernels that are empty on all architectures but one:
+`majority_vote.cu`. The kernels of `sparse_conv_wgmma.cu` are empty but on sm_90a. Kernels that
+spill registers to memory: {spilling}; `make nvcc` fails where there are any.
 
 """
 
@@ -94,30 +91,23 @@ def shorten(text: str) -> str:
 
 
 def report(usages: list[Usage], names: dict[str, str], compiler: str) -> str:
-    """One line per kernel; those that only an architecture like sm_90a has come last."""
+    """One line per kernel."""
     ours = [u for u in usages if u.kernel in names]
-    specific = [u for u in ours if u.architecture.endswith("a")]
-    kernels = {u.kernel for u in specific}
-    text = HEADER.format(compiler=compiler) + table(
-        [u for u in ours if u.kernel not in kernels], names
-    )
-    return text + SPECIFIC + table(specific, names) if specific else text
-
-
-def table(usages: list[Usage], names: dict[str, str]) -> str:
-    architectures = sorted({u.architecture for u in usages})
-    titles = [f"{a} registers | {a} shared | {a} spills" for a in architectures]
+    architectures = sorted({u.architecture for u in ours})
     rows: dict[tuple[str, str], dict[str, Usage]] = {}
-    for usage in usages:
+    for usage in ours:
         rows.setdefault((usage.source, names[usage.kernel]), {})[usage.architecture] = usage
-    rule = "---|" * (3 * len(architectures))
-    text = f"| source | kernel | {' | '.join(titles)} |\n|---|---|{rule}\n"
+    spilling = len({u.kernel for u in ours if u.spilled_bytes}) or "none"
+    text = HEADER.format(compiler=compiler, spilling=spilling)
+    titles = " | ".join(f"registers, {a}" for a in architectures)
+    text += (
+        f"| source | kernel | {titles} | shared |\n|---|---|{'---|' * (len(architectures) + 1)}\n"
+    )
     for (source, kernel), by_architecture in sorted(rows.items()):
-        cells = []
-        for architecture in architectures:
-            u = by_architecture.get(architecture)
-            cells += ["", "", ""] if u is None else [u.registers, u.shared_bytes, u.spilled_bytes]
-        text += f"| {source} | `{kernel}` | " + " | ".join(map(str, cells)) + " |\n"
+        found = [by_architecture.get(architecture) for architecture in architectures]
+        registers = " | ".join(str(u.registers) if u else "" for u in found)
+        shared = max(u.shared_bytes for u in by_architecture.values())
+        text += f"| {source} | `{kernel}` | {registers} | {shared} |\n"
     return text
 
 

@@ -12,9 +12,13 @@ constexpr int kDepth = 16;  // input channels in shared memory at a time
 constexpr int kThreads = 256;
 constexpr int kMicro = 4;  // a thread owns 4 x 4 sums
 
+// Said, as ptxas would else aim at more on sm_87, and spill.
+template <typename T>
+constexpr int kBlocksPerSm = sizeof(accumulate_t<T>) == 8 ? 2 : 3;
+
 // One block: kTile output rows x kTile output channels, offset by offset.
 template <typename T>
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
     forward_kernel(const SparseConvArguments<T> args, int64_t column_tiles) {
   using Sum = accumulate_t<T>;
   __shared__ int32_t rows[kTile];

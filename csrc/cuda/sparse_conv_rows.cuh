@@ -129,7 +129,7 @@ template <typename T>
 class OutputRow {
  public:
   __device__ __forceinline__ OutputRow(const SparseConvArguments<T>& args, int64_t row, int64_t i)
-      : args_(args), i_(i), out_(args.out + row * args.shape.c_out) {
+      : args_(args), i_(static_cast<int32_t>(i)), out_(args.out + row * args.shape.c_out) {
     int64_t rows[kMaxResiduals];
 #pragma unroll
     for (int r = 0; r < kMaxResiduals; ++r) {
@@ -157,24 +157,19 @@ class OutputRow {
   __device__ __forceinline__ void write(int64_t first_column, int stride, const Sum& sum) const {
     const SparseConvEpilogue<T>& epilogue = args_.epilogue;
     const Columns<kWidth> columns{first_column, stride, args_.shape.c_out};
-    uint32_t not_finite = 0;
-#pragma unroll
-    for (int g = 0; g < kGroups; ++g) {
-#pragma unroll
-      for (int i = 0; i < kWidth; ++i)
-        not_finite |= is_finite(sum(g, i)) ? 0 : 1u << (g * kWidth + i);
-    }
     if (epilogue.bias) add<kWidth, kGroups>(epilogue.bias, columns, sum);
 #pragma unroll
     for (const T* residual : residuals_) {
       if (residual) add<kWidth, kGroups>(residual, columns, sum);
     }
+    uint32_t not_finite = 0;
 #pragma unroll
     for (int g = 0; g < kGroups; ++g) {
       Packed<T, kWidth> result;
 #pragma unroll
       for (int i = 0; i < kWidth; ++i) {
         const accumulate_t<T> value = sum(g, i);
+        not_finite |= is_finite(value) ? 0 : 1u << (g * kWidth + i);
         result.values[i] = static_cast<T>(value < 0 ? value * epilogue.negative_slope : value);
       }
       if (columns.exists(g)) *columns.at(out_, g) = result;
@@ -237,7 +232,7 @@ class OutputRow {
   }
 
   const SparseConvArguments<T>& args_;
-  int64_t i_;
+  int32_t i_;
   T* out_;
   const T* residuals_[kMaxResiduals];
 };
