@@ -71,3 +71,4 @@ clean:
 	rm -rf build
 
 include tools/make/emulated.mk tools/make/threads.mk tools/make/cuda.mk tools/make/gpu.mk
+include tools/make/bundle.mk
