@@ -9,9 +9,9 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile
 EXTRAS ?= test,segment
 
-GPU_CHECKS = gpu-test gpu-memcheck gpu-racecheck gpu-synccheck gpu-initcheck
-.PHONY: $(GPU_CHECKS) help setup build test lint format emulate emulated threads nvcc cuda-build
-.PHONY: resources bench cpu-bench gpu-check gpu-bench performance demo clean
+GPU_VERBS = gpu-check gpu-smoke gpu-test gpu-memcheck gpu-racecheck gpu-synccheck gpu-profile gpu-bench gpu-bundle
+.PHONY: $(GPU_VERBS) help setup build test lint format emulate emulated threads nvcc cuda-build
+.PHONY: resources bench cpu-bench performance demo clean
 
 help:
 	@echo "setup   virtual environment with the dependencies, and the package built into it"

@@ -31,8 +31,8 @@ if importlib.util.find_spec("torch") is None:
         "A wheel is built by `pip wheel --no-deps .`"
     )
 
-import pybind11  # noqa: E402
-import torch  # noqa: E402
+import pybind11
+import torch
 
 
 def find_toolkit() -> Path | None:
@@ -57,8 +57,8 @@ def find_toolkit() -> Path | None:
         sys.exit(
             f"torch {torch.__version__} is built for CUDA {torch.version.cuda}, but {home} is CUDA "
             f"{release}: set CUDA_HOME to a toolkit of CUDA {torch.version.cuda.split('.')[0]}, "
-            f"install a torch for CUDA {release.split('.')[0]} (pytorch.org), or leave the CUDA ops "
-            "out by ELITE_CUDA=0"
+            f"install a torch for CUDA {release.split('.')[0]} (pytorch.org), or leave the CUDA "
+            "ops out by ELITE_CUDA=0"
         )
     return home
 
@@ -80,7 +80,9 @@ def extension(with_cuda: bool):
         depends=sorted(str(p) for p in Path("csrc").glob("*/*.*h")),
         extra_compile_args={"cxx": build_flags.CXX_FLAGS, "nvcc": build_flags.NVCC_FLAGS},
     )
-    runtime = with_cuda and build_flags.torch_runtime(Path(torch.__file__).parent, torch.version.cuda)
+    runtime = with_cuda and build_flags.torch_runtime(
+        Path(torch.__file__).parent, torch.version.cuda
+    )
     if runtime:  # instead of the toolkit's, which may be newer than the one that torch loads
         made.libraries.remove("cudart")
         made.extra_objects.append(str(runtime))

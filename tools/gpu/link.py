@@ -59,13 +59,15 @@ class Machine:
 def check_fits(manifest: Manifest, machine: Machine) -> None:
     """Raises Unfit if the sources or the torch are not those that the objects were made of."""
     if machine.torch != manifest.torch:
-        raise Unfit(f"the objects were compiled for torch {manifest.torch}, here is {machine.torch}")
+        raise Unfit(
+            f"the objects were compiled for torch {manifest.torch}, here is {machine.torch}"
+        )
     here = checksums(manifest.sources)
     differing = [path for path, sum_ in manifest.sources.items() if here.get(path) != sum_]
     if differing:
         raise Unfit(
-            f"{len(differing)} of {len(manifest.sources)} sources are not those that were compiled, "
-            f"{differing[0]} for one; repeat `make gpu-bundle`"
+            f"{len(differing)} of {len(manifest.sources)} sources are not those that were "
+            f"compiled, {differing[0]} for one; repeat `make gpu-bundle`"
         )
 
 

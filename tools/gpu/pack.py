@@ -1,6 +1,6 @@
 """Packs the objects that `make gpu-bundle` compiled, with a note of what they were made of.
 
-    python tools/gpu/pack.py --torch FOLDER --python 3.12 --architectures 9.0a FOLDER OBJECTS...
+python tools/gpu/pack.py --torch FOLDER --python 3.12 --architectures 9.0a FOLDER OBJECTS...
 """
 
 from __future__ import annotations

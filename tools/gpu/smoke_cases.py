@@ -189,10 +189,11 @@ def confusion_matrix(scene: Scene, _: torch.dtype) -> Calls:
 
 def encoding(scene: Scene, dtype: torch.dtype) -> tuple[Any, ...]:
     voxels, segments = scene.voxels[0], scene.segments[0]
-    low, high = scene.point_cloud_range[:3], scene.point_cloud_range[3:]
-    size = [(h - l) / n for l, h, n in zip(low, high, voxels.spatial_shape, strict=True)]
+    box = torch.tensor(scene.point_cloud_range, dtype=torch.float64).view(2, 3)
+    size = (box[1] - box[0]) / torch.tensor(voxels.spatial_shape)
+    grid = (size.tolist(), box[0].tolist())
     weight, bias = numbers(dtype, 10, 64, seed=1), numbers(dtype, 64, seed=2)
-    return scene.points, *parts(segments), voxels.indices, weight, bias, size, low, 0.125
+    return scene.points, *parts(segments), voxels.indices, weight, bias, *grid, 0.125
 
 
 @case(*FLOATS)

@@ -75,4 +75,3 @@ def from_scan() -> Scene:
 
 
 SCENES = {"small": small, "scan": from_scan}
-

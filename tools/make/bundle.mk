@@ -85,6 +85,7 @@ build/bundle-peers/.complete:
 
 gpu-bundle: $(BUNDLE)/manifest.json $(BUNDLE)/wheels/.complete build/bundle-peers/.complete \
   $(if $(wildcard $(ELITE_DATA)/semantickitti),$(BUNDLE)/scans.tar.xz)
+	PYTHONPATH=benchmarks $(BIN)/python -c "import record; print(record.commit())" > $(BUNDLE)/commit
 	$(PYTHON) tools/gpu/sizes.py --limit $(BUNDLE_LIMIT)
 
 -include $(wildcard $(TARGET)/*/*.d)
