@@ -9,7 +9,8 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile
 EXTRAS ?= test,segment
 
-GPU_VERBS = gpu-check gpu-smoke gpu-test gpu-memcheck gpu-racecheck gpu-synccheck gpu-profile gpu-bench gpu-bundle
+GPU_VERBS = gpu-bundle gpu-check gpu-smoke gpu-test gpu-memcheck gpu-racecheck gpu-synccheck \
+  gpu-profile gpu-bench
 .PHONY: $(GPU_VERBS) help setup build test lint format emulate emulated threads nvcc cuda-build
 .PHONY: resources bench cpu-bench performance demo clean
 
@@ -24,6 +25,7 @@ help:
 	@echo "resources  registers of every kernel, into docs/resources.md"
 	@echo "cpu-bench  the figures of a CPU in docs/performance.md"
 	@echo "gpu-check  tests and sanitizers on a GPU    gpu-bench  benchmarks on a GPU, with peers"
+	@echo "gpu-bundle  what is carried to a GPU machine without a network (docs/gpu.md)"
 
 # ---- environment -------------------------------------------------------------------------------
 
