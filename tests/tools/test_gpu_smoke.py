@@ -185,6 +185,7 @@ def test_a_tool_watches_each_op_alone(monkeypatch: pytest.MonkeyPatch) -> None:
         return [Ended(name, "", 1.0, None) for name in commands]
 
     monkeypatch.setattr(smoke, "run_all", watch)
+    monkeypatch.setattr(smoke, "sanitizer", lambda: "compute-sanitizer")
     smoke.main(["--scan", "none", "--under", "racecheck"])
     assert len(seen) == len(CASES)
     command = " ".join(seen["nms"])
@@ -192,6 +193,12 @@ def test_a_tool_watches_each_op_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "--tool racecheck" in command
     assert command.endswith("--scan none --op nms")
     assert environment["PYTORCH_NO_CUDA_MEMORY_CACHING"] == "1"
+
+
+def test_without_the_tool_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smoke, "SANITIZER", "no-such-sanitizer")
+    with pytest.raises(SystemExit, match="no no-such-sanitizer is on the PATH"):
+        smoke.main(["--scan", "none", "--under", "racecheck"])
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,9 +22,10 @@ from smoke_processes import Ended, run_all
 
 __all__ = ["Outcome", "all_ops", "main", "outcome_of", "table"]
 
-# Only our kernels are watched: those of torch are not ours to mend, and cost time.
-SANITIZER = ("compute-sanitizer", "--kernel-name", "kns=elite_ops", "--error-exitcode", "1")
+SANITIZER = "compute-sanitizer"
 SANITIZER_TOOLS = ("memcheck", "racecheck", "synccheck")
+# Only our kernels are watched: those of torch are not ours to mend, and cost time.
+SANITIZER_OPTIONS = ("--kernel-name", "kns=elite_ops", "--error-exitcode", "1")
 SHOWN = 40  # lines of the output of an op that failed
 
 
@@ -114,12 +116,17 @@ def write(path: Path | None, outcomes: Sequence[Outcome], complete: bool) -> Non
         temporary.replace(path)
 
 
+def sanitizer() -> str:
+    found = shutil.which(SANITIZER) or shutil.which(SANITIZER, path="/usr/local/cuda/bin")
+    return found or sys.exit(f"smoke: no {SANITIZER} is on the PATH or in /usr/local/cuda/bin")
+
+
 def run(ops: Sequence[str], options: argparse.Namespace) -> list[Outcome]:
     scenes = ["small"] if options.scan == "none" else ["small", "scan"]
     own = [sys.executable, __file__, "--device", options.device, "--scan", options.scan]
     environment = {"OMP_NUM_THREADS": "1"}
     if options.under:
-        own = [*SANITIZER, "--tool", options.under, *own]
+        own = [sanitizer(), "--tool", options.under, *SANITIZER_OPTIONS, *own]
         # Memory straight from CUDA: every allocation has bounds of its own.
         environment["PYTORCH_NO_CUDA_MEMORY_CACHING"] = "1"
     commands = {op: [*own, "--op", op] for op in ops}
