@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,30 @@ def test_a_failed_op_is_the_exit_status(
         "op_1": "ended by SIGABRT",
     }
     assert [p.name for p in tmp_path.iterdir()] == ["smoke.json"]
+
+
+def test_an_interrupt_leaves_a_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(commands: dict[str, list[str]], *_: object) -> Iterator[Ended]:
+        yield Ended(next(iter(commands)), "", 1.0, None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(smoke, "run_all", interrupted)
+    monkeypatch.setattr(smoke, "all_ops", lambda: ["done", "not_done"])
+    assert smoke.main(["--device", "cpu"]) == 1
+    done, not_done, count = capsys.readouterr().out.splitlines()[-3:]
+    assert done.split()[0] == "done"
+    assert not_done.endswith("was interrupted")
+    assert count == "1 of 2 ops are right"
+
+
+def test_an_interrupt_ends_what_runs() -> None:
+    begin = time.monotonic()
+    running = run_all({"short": python(""), "long": python("import time; time.sleep(60)")}, 2, 60)
+    assert next(running).name == "short"
+    running.close()
+    assert time.monotonic() - begin < 30
 
 
 def test_all_right_is_0(monkeypatch: pytest.MonkeyPatch) -> None:

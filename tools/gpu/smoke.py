@@ -131,11 +131,15 @@ def run(ops: Sequence[str], options: argparse.Namespace) -> list[Outcome]:
         environment["PYTORCH_NO_CUDA_MEMORY_CACHING"] = "1"
     commands = {op: [*own, "--op", op] for op in ops}
     outcomes: list[Outcome] = []
-    for ended in run_all(commands, options.jobs, options.timeout, environment):
-        outcomes.append(outcome_of(ended))
-        write(options.json, outcomes, complete=False)
-        if outcomes[-1].problem:
-            print(f"{ended.name}: {outcomes[-1].problem}\n{outcomes[-1].output}", flush=True)
+    try:
+        for ended in run_all(commands, options.jobs, options.timeout, environment):
+            outcomes.append(outcome_of(ended))
+            write(options.json, outcomes, complete=False)
+            if outcomes[-1].problem:
+                print(f"{ended.name}: {outcomes[-1].problem}\n{outcomes[-1].output}", flush=True)
+    except KeyboardInterrupt:  # the time is over: what is known is told
+        known = {o.op for o in outcomes}
+        outcomes += [Outcome(op, problem="was interrupted") for op in ops if op not in known]
     write(options.json, outcomes, complete=True)
     print(table(outcomes, scenes))
     return outcomes
