@@ -39,7 +39,7 @@ prepare() {
   step link 60 "$python" tools/gpu/link.py ||
     ELITE_CUDA=1 TORCH_CUDA_ARCH_LIST=9.0a MAX_JOBS=$(nproc) \
       step build 150 "$python" setup.py build_ext --inplace
-  step scans 30 "$python" -m tarfile -e build/bundle/scans.tar.xz build/data
+  step scans 30 "$python" -m tarfile --filter data -e build/bundle/scans.tar.xz build/data
   step wheels 60 "$python" benchmarks/unpack_wheels.py "$1" build/peers
 }
 

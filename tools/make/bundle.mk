@@ -57,8 +57,9 @@ $(TARGET)/linked.so: $(TARGET_OBJECTS)
 	  -L$(TARGET_TORCH)/torch/lib $(shell $(build_flags) libraries) -L$(TOOLKIT)/lib64 -lcudart -fopenmp
 
 $(BUNDLE)/manifest.json: $(TARGET)/linked.so $(SOURCES) tools/gpu/pack.py
-	$(if $(PYTHON_HEADERS),$(MAKE) --no-print-directory $(MODULE_OBJECT))
-	$(PYTHON) tools/gpu/pack.py --torch $(TARGET_TORCH)/torch --architectures "$(BUNDLE_ARCHITECTURES)" \
+	@$(if $(PYTHON_HEADERS),$(MAKE) --no-print-directory $(MODULE_OBJECT))
+	@echo packing
+	@$(PYTHON) tools/gpu/pack.py --torch $(TARGET_TORCH)/torch --architectures "$(BUNDLE_ARCHITECTURES)" \
 	  --python "$(if $(PYTHON_HEADERS),$(BUNDLE_PYTHON))" $(TARGET) \
 	  $(TARGET_OBJECTS) $(if $(PYTHON_HEADERS),$(MODULE_OBJECT))
 
@@ -85,7 +86,7 @@ build/bundle-peers/.complete:
 
 gpu-bundle: $(BUNDLE)/manifest.json $(BUNDLE)/wheels/.complete build/bundle-peers/.complete \
   $(if $(wildcard $(ELITE_DATA)/semantickitti),$(BUNDLE)/scans.tar.xz)
-	PYTHONPATH=benchmarks $(BIN)/python -c "import record; print(record.commit())" > $(BUNDLE)/commit
-	$(PYTHON) tools/gpu/sizes.py --limit $(BUNDLE_LIMIT)
+	@PYTHONPATH=benchmarks $(BIN)/python -c "import record; print(record.commit())" > $(BUNDLE)/commit
+	@$(PYTHON) tools/gpu/sizes.py --limit $(BUNDLE_LIMIT)
 
 -include $(wildcard $(TARGET)/*/*.d)
