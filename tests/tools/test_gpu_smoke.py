@@ -211,7 +211,7 @@ def test_a_tool_watches_each_op_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(smoke, "run_all", watch)
     monkeypatch.setattr(smoke, "sanitizer", lambda: "compute-sanitizer")
-    smoke.main(["--scan", "none", "--under", "racecheck"])
+    smoke.main(["--device", "cpu", "--scan", "none", "--under", "racecheck"])
     assert len(seen) == len(CASES)
     command = " ".join(seen["nms"])
     assert command.startswith("compute-sanitizer ")
@@ -223,7 +223,13 @@ def test_a_tool_watches_each_op_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_without_the_tool_there_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(smoke, "SANITIZER", "no-such-sanitizer")
     with pytest.raises(SystemExit, match="no no-such-sanitizer is on the PATH"):
-        smoke.main(["--scan", "none", "--under", "racecheck"])
+        smoke.main(["--device", "cpu", "--scan", "none", "--under", "racecheck"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_gpu_there_is_a_sentence() -> None:
+    with pytest.raises(SystemExit, match="torch finds no CUDA device"):
+        smoke.main([])
 
 
 @pytest.fixture

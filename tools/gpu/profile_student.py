@@ -76,6 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, required=True)
     options = parser.parse_args(arguments)
     device = torch.device(options.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        sys.exit("profile_student: torch finds no CUDA device; `--device cpu` tries this script")
     name, points = scan()
     points = points[: options.points].to(device)
     with PRECISIONS[options.precision].set():

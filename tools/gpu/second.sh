@@ -9,11 +9,11 @@ cd "$(dirname "$0")/../.." || exit 2
 LIMIT=${LIMIT:-320}
 source tools/gpu/steps.sh
 
-# One scan in half precision. Left out for a longer run: forms of the student on torch alone, and
-# libraries that tune for minutes.
+# One scan in half precision. Left out for a longer run: what is in plain torch, maps that are rebuilt,
+# and libraries that tune for minutes.
 files=(benchmarks/bench_{limits,sparse_conv,kernel_map,voxelize,end_to_end}.py)
 chosen="cuda and (limits or b1 or points_to_labels) and not (fp32 or tf32 or bf16)"
-chosen="$chosen and not (torch_ or triton or ocnn or warpconvnet)"
+chosen="$chosen and not (reference or torch_ or with_new_map or triton or ocnn or warpconvnet)"
 
 prepare build/bundle-peers
 if [ -f build/bundle/failed.json ]; then

@@ -40,6 +40,13 @@ class Outcome:
     output: str = ""
 
 
+def check_device(name: str) -> None:
+    import torch
+
+    if name != "cpu" and not torch.cuda.is_available():
+        sys.exit("smoke: torch finds no CUDA device; `--device cpu` tries this script without one")
+
+
 def all_ops() -> list[str]:
     """Whatever the library has registered with torch."""
     import torch
@@ -103,7 +110,8 @@ def table(outcomes: Sequence[Outcome], scenes: Sequence[str]) -> str:
     lines = [f"{'op':{width}}" + "".join(f"{s:>8}" for s in scenes) + " seconds  problem"]
     for o in sorted(outcomes, key=lambda o: (o.problem is not None, o.op)):
         errors = "".join(f"{o.errors[s]:8.2f}" if s in o.errors else f"{'-':>8}" for s in scenes)
-        lines.append(f"{o.op:{width}}{errors} {o.seconds:7.1f}  {o.problem or ''}".rstrip())
+        problem = (o.problem or "").partition("\n")[0]  # CUDA's errors go on with advice
+        lines.append(f"{o.op:{width}}{errors} {o.seconds:7.1f}  {problem}".rstrip())
     return "\n".join(lines)
 
 
@@ -157,6 +165,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.op:
         return try_op(options.op, options.device, ["small", "scan"][: 1 + (options.scan != "none")])
+    check_device(options.device)
     outcomes = run(all_ops(), options)
     failed = [o.op for o in outcomes if o.problem]
     print(f"{len(outcomes) - len(failed)} of {len(outcomes)} ops are right")
