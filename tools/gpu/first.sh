@@ -11,6 +11,6 @@ source tools/gpu/steps.sh
 prepare build/bundle/wheels
 step smoke 75 "$python" tools/gpu/smoke.py --json "$OUT/smoke.json"
 step student 45 "$python" tools/gpu/profile_student.py --json "$OUT/student.json"
-step test 120 "$python" tools/gpu/run_tests.py tests
+step test 120 "$python" tools/gpu/run_tests.py
 cp .pytest_cache/v/cache/lastfailed "$OUT/failed.json" 2> /dev/null
 summary

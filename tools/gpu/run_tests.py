@@ -2,6 +2,7 @@
 
     python tools/gpu/run_tests.py [--jobs 12] [--timeout 60] [OPTIONS OF PYTEST]
 
+Only files that may have such tests are imported: each process would import all of them.
 Where a test takes longer than the time-out, pytest-timeout ends its process, and the others go on.
 Without that plugin faulthandler shows where it hangs.
 """
@@ -10,13 +11,23 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 
-__all__ = ["options_of_pytest"]
+__all__ = ["files_for_a_gpu", "options_of_pytest"]
+
+TESTS = Path(__file__).parents[2] / "tests"
+
+
+def files_for_a_gpu(folder: Path) -> list[str]:
+    """Files that name the mark, or the fixture `device` among a function's parameters."""
+    names = re.compile(r"mark\.gpu|def \w+\([^)]*\bdevice\b")
+    return sorted(str(p) for p in folder.rglob("test_*.py") if names.search(p.read_text("utf-8")))
 
 
 def options_of_pytest(jobs: int, timeout: int) -> list[str]:
@@ -38,7 +49,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--timeout", type=int, default=60, help="seconds for one test")
     options, rest = parser.parse_known_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # the processes share the cores
-    return int(pytest.main([*options_of_pytest(options.jobs, options.timeout), *rest]))
+    given = options_of_pytest(options.jobs, options.timeout)
+    return int(pytest.main([*given, *rest, *files_for_a_gpu(TESTS)]))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ chosen="$chosen and not (reference or torch_ or with_new_map or triton or ocnn o
 prepare build/bundle-peers
 if [ -f build/bundle/failed.json ]; then
   mkdir -p .pytest_cache/v/cache && cp build/bundle/failed.json .pytest_cache/v/cache/lastfailed
-  step failures 60 "$python" tools/gpu/run_tests.py --last-failed --last-failed-no-failures none tests
+  step failures 60 "$python" tools/gpu/run_tests.py --last-failed --last-failed-no-failures none
 fi
 for tool in memcheck racecheck synccheck; do
   step $tool 70 "$python" tools/gpu/smoke.py --scan none --under $tool --timeout 60 \

@@ -27,7 +27,7 @@ gpu-smoke: build/gpu/.built
 	$(ON_GPU) tools/gpu/smoke.py --jobs $(GPU_JOBS) --json build/gpu/smoke.json
 
 gpu-test: build/gpu/.built build/peers/.unpacked
-	$(ON_GPU) tools/gpu/run_tests.py --jobs $(GPU_JOBS) tests
+	$(ON_GPU) tools/gpu/run_tests.py --jobs $(GPU_JOBS)
 
 # What the emulation can't show, on the small scene alone. There is no initcheck: the emulation fills
 # memory with garbage, too.
