@@ -12,6 +12,7 @@ EXTRAS ?= test,segment
 GPU_VERBS = gpu-bundle gpu-check gpu-smoke gpu-test gpu-memcheck gpu-racecheck gpu-synccheck \
   gpu-profile gpu-bench
 .PHONY: $(GPU_VERBS) help setup build test lint format emulate emulated threads nvcc cuda-build
+.PHONY: test-emulated test-emulated-asan test-emulated-scan aarch64
 .PHONY: resources bench cpu-bench performance demo clean
 
 help:
@@ -19,6 +20,9 @@ help:
 	@echo "test    all tests that need no GPU          demo    simulate, train, evaluate, predict"
 	@echo "bench   benchmarks of every op              lint    ruff, mypy, clang-format"
 	@echo "emulate CUDA kernels on the host, under sanitizers"
+	@echo "test-emulated  tests of the ops and the student, on CUDA kernels emulated on the host"
+	@echo "test-emulated-asan, test-emulated-scan  the same under AddressSanitizer; a whole scan"
+	@echo "aarch64 CPU kernels for Arm, run by qemu-user (g++-aarch64-linux-gnu, qemu-user)"
 	@echo "threads CPU kernels on real threads, under sanitizers, and without x86's instructions"
 	@echo "nvcc    compile every CUDA source           performance  docs/performance.md from results"
 	@echo "cuda-build  pip install with a torch that has CUDA, and what can be tested without a GPU"
@@ -53,7 +57,7 @@ bench: setup
 	$(BIN)/python -m pytest benchmarks --benchmark-only
 
 FORMATTED = $(wildcard csrc/*/* benchmarks/*.cpp tests/csrc/*.cpp tests/csrc/*.cu tests/csrc/*.h \
-  tests/csrc/threads/* \
+  tests/csrc/threads/* $(addprefix tests/csrc/emulated_device/,*.cpp */*.h */*/*.h) \
   $(addprefix tests/csrc/emulation/,*.h emulator/* cub/device/*))
 
 $(VENV)/.linters: $(VENV)/.built pyproject.toml

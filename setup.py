@@ -56,9 +56,8 @@ def find_toolkit() -> Path | None:
     if release.split(".")[0] != torch.version.cuda.split(".")[0]:
         sys.exit(
             f"torch {torch.__version__} is built for CUDA {torch.version.cuda}, but {home} is CUDA "
-            f"{release}: set CUDA_HOME to a toolkit of CUDA {torch.version.cuda.split('.')[0]}, "
-            f"install a torch for CUDA {release.split('.')[0]} (pytorch.org), or leave the CUDA "
-            "ops out by ELITE_CUDA=0"
+            f"{release}: set CUDA_HOME to a toolkit of torch's CUDA, install a torch for CUDA "
+            f"{release} (pytorch.org), or leave the CUDA ops out by ELITE_CUDA=0"
         )
     return home
 
@@ -80,10 +79,8 @@ def extension(with_cuda: bool):
         depends=sorted(str(p) for p in Path("csrc").glob("*/*.*h")),
         extra_compile_args={"cxx": build_flags.CXX_FLAGS, "nvcc": build_flags.NVCC_FLAGS},
     )
-    runtime = with_cuda and build_flags.torch_runtime(
-        Path(torch.__file__).parent, torch.version.cuda
-    )
-    if runtime:  # instead of the toolkit's, which may be newer than the one that torch loads
+    if with_cuda and (runtime := build_flags.torch_runtime(torch)):
+        # Instead of the toolkit's, which may be newer than the one that torch loads.
         made.libraries.remove("cudart")
         made.extra_objects.append(str(runtime))
     return made

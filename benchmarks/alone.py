@@ -4,7 +4,8 @@
     python benchmarks/alone.py step FORM [--points N] [--threads N]
 
 Labels one scan, or takes one training step, on the CPU, and prints as JSON what was needed at the
-height beyond what was resident before (`peak_mb`), and the whole process then (`process_mb`).
+height beyond what was there before (`peak_mb`), and the whole process then (`process_mb`); or
+`memory`, that the system doesn't tell it.
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ __all__ = ["memory_alone"]
 HERE = Path(__file__).parent
 
 
-def memory_alone(what: str, form: str) -> dict[str, int]:
-    """`peak_mb` and `process_mb`, with as many threads and points as here; empty if not told."""
+def memory_alone(what: str, form: str) -> dict[str, int | str]:
+    """`peak_mb` and `process_mb`, or `memory`, with as many threads and points as here."""
     import torch
     from workloads import scan
 
@@ -35,7 +36,7 @@ def memory_alone(what: str, form: str) -> dict[str, int]:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or ["alone.py failed"])[-1])
-    memory: dict[str, int] = json.loads(done.stdout.splitlines()[-1])
+    memory: dict[str, int | str] = json.loads(done.stdout.splitlines()[-1])
     return memory
 
 
@@ -77,7 +78,8 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     call = (labelling if options.what == "labels" else stepping)(options.form)
     needed = peak_mb(call, torch.device("cpu"))
-    print(json.dumps({} if needed is None else {"peak_mb": needed, "process_mb": process_mb()}))
+    told = {"peak_mb": needed, "process_mb": process_mb()}
+    print(json.dumps({"memory": "not told by the system"} if needed is None else told))
 
 
 if __name__ == "__main__":

@@ -128,9 +128,11 @@ def commit() -> str:
 
 
 def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        ["git", *arguments], cwd=HERE, capture_output=True, text=True, check=False
-    )
+    command = ["git", *arguments]
+    try:
+        return subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
+    except FileNotFoundError:  # a machine without git
+        return subprocess.CompletedProcess(command, 127, "", "")
 
 
 def arguments_without_paths(arguments: list[str]) -> list[str]:

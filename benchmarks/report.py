@@ -52,7 +52,8 @@ def insert(page: str, text: str) -> str:
 
 def main() -> int:
     files = [read_results(path) for path in sorted((ROOT / "benchmarks/results").glob("*.json"))]
-    PAGE.write_text(insert(PAGE.read_text(), results_text(files)))
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(insert(page, results_text(files)), encoding="utf-8")
     for results in files:
         plot(results, IMAGES / image_name(results))
     print(f"{PAGE}: {len(files)} files of results")

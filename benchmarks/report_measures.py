@@ -101,8 +101,11 @@ def memory(group: str, than: tuple[str, ...], **wanted: Any) -> Measure:
 
 
 def _part(ours: dict[str, Any], others: Sequence[dict[str, Any]], name: str) -> float | None:
-    sizes = [other[name] for other in others if other.get(name)]
-    return ours[name] / min(sizes) if sizes and name in ours else None
+    """At most this part: 0 is less than can be resolved, and counts as 1 MiB of ours."""
+    sizes = [other[name] for other in others if name in other]
+    if name not in ours or not sizes or not min(sizes):
+        return None
+    return (ours[name] or 1) / min(sizes)
 
 
 def part_of_peak(group: str, **wanted: Any) -> Measure:

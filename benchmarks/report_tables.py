@@ -7,7 +7,7 @@ from typing import Any
 
 from results_file import HOUSE, Result, Results
 
-__all__ = ["CONVOLUTIONS", "duration", "rivals", "section", "table"]
+__all__ = ["CONVOLUTIONS", "duration", "mebibytes", "rivals", "section", "table"]
 
 CONVOLUTIONS = (
     "convolution forward, map given",
@@ -46,6 +46,11 @@ def duration(seconds: float) -> str:
         if seconds >= size or unit == "µs":
             return f"{seconds / size:.3g} {unit}"
     raise AssertionError("unreachable")
+
+
+def mebibytes(mib: float) -> str:
+    """Whole MiB; less can't be resolved."""
+    return f"{mib:.0f} MiB" if mib >= 1 else "below 1 MiB"
 
 
 def rivals(group: str, row: dict[str, Result]) -> list[Result]:
@@ -88,7 +93,7 @@ def forms_table(results: Results, group: str) -> str:
             times = [result.wall, info["p90"], info["p99"], result.shortest]
             cells = [", ".join(str(value) for _, value in case), name, *map(duration, times)]
             cells += [str(result.rounds), f"{result.wall / ours.wall:.2f} x" if ours else ""]
-            cells += [f"{info[k]:.0f} MiB" if k in info else "" for k in ("peak_mb", "process_mb")]
+            cells += [mebibytes(info[k]) if k in info else "" for k in ("peak_mb", "process_mb")]
             cells.append(f"{info['agreement']:.3%}" if "agreement" in info else "")
             rows.append([*cells, _remarks(info)])
     header = ["case", "form", "p50", "p90", "p99", "shortest", "rounds", "against elite_ops"]
@@ -101,6 +106,8 @@ def _remarks(info: dict[str, Any]) -> str:
         remarks.append(f"convolutions on {info['convolution_threads']} thread")
     if "computes_in" in info:
         remarks.append(f"computes in {info['computes_in']}")
+    if "memory" in info:
+        remarks.append(f"memory {info['memory']}")
     return ", ".join(remarks)
 
 

@@ -136,7 +136,8 @@ def main(arguments: list[str]) -> int:
     usages = [u for log in sorted(LOGS.glob("*.log")) for u in parse(log.stem, log.read_text())]
     names = demangle(u.kernel for u in usages)
     if options.write:
-        REPORT.write_text(report(usages, names, compiler_version(options.nvcc)))
+        text = report(usages, names, compiler_version(options.nvcc))
+        REPORT.write_text(text, encoding="utf-8")
     spilling = [u for u in usages if u.kernel in names and u.spilled_bytes]
     for u in spilling:
         print(f"{u.source}: {names[u.kernel]} spills {u.spilled_bytes} bytes on {u.architecture}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
 from pathlib import Path
 from time import process_time
@@ -9,17 +10,18 @@ from typing import Any
 
 import torch
 
+from elite_ops import empty_cpu_cache
+
 __all__ = ["measure_step", "peak_mb", "process_mb"]
 
-STATUS = Path("/proc/self/status")
+STATUS, CLEAR_REFS = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def measure_step(benchmark: Any, step: Callable[[], object], device: torch.device) -> None:
     """Times `step`: ten times on a GPU after the first, and once on the CPU, where it takes long.
 
     `peak_mb` is what the first step needs at its height, beyond what is there before it, and
-    `cpu_seconds` the time that all cores together spend on it. Memory that one variant freed serves
-    the next, so peaks on the CPU are to be taken one variant a process (`-k`).
+    `cpu_seconds` the time that all cores together spend on it.
     """
     cost: dict[str, Any] = {}
 
@@ -37,25 +39,48 @@ def measure_step(benchmark: Any, step: Callable[[], object], device: torch.devic
 
 
 def peak_mb(step: Callable[[], object], device: torch.device) -> float | None:
-    """Memory that `step` needs at its height; None where the system doesn't tell."""
+    """MiB that `step` needs at its height; None where the system doesn't tell.
+
+    On the CPU whole pages are counted, so that 0 is what can't be resolved: less than 1 MiB, or
+    what fits into gaps between living objects.
+    """
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         step()
         return round((torch.cuda.max_memory_allocated() - before) / 2**20, 1)
-    if not STATUS.exists():
-        step()
-        return None
-    Path("/proc/self/clear_refs").write_text("5")  # forgets the peak
-    before = _status_kb("VmRSS")
+    _give_back_free_memory()
+    before_kb = _peak_kb() if _forget_the_peak() else None
     step()
-    return (_status_kb("VmHWM") - before) >> 10
+    after_kb = _peak_kb()
+    return None if before_kb is None or after_kb is None else round((after_kb - before_kb) / 1024)
 
 
-def process_mb() -> int:
-    """The most that this process has held since the last call of `peak_mb` began."""
-    return _status_kb("VmHWM") >> 10
+def process_mb() -> int | None:
+    """The most MiB that this process has held since the last call of `peak_mb` began."""
+    peak = _peak_kb()
+    return None if peak is None else round(peak / 1024)
 
 
-def _status_kb(name: str) -> int:
-    return int(next(line for line in STATUS.open() if line.startswith(name)).split()[1])
+def _give_back_free_memory() -> None:
+    """Or a step that is served from it would seem to need none."""
+    empty_cpu_cache()
+    library = ctypes.CDLL(None)
+    if hasattr(library, "malloc_trim"):  # glibc's
+        library.malloc_trim(0)
+
+
+def _forget_the_peak() -> bool:
+    """Makes what the process holds now its peak; False where the kernel can't, or may not."""
+    try:
+        CLEAR_REFS.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def _peak_kb() -> int | None:
+    if not STATUS.exists():
+        return None
+    rows = dict(line.split(":", 1) for line in STATUS.read_text(encoding="utf-8").splitlines())
+    return int(rows["VmHWM"].split()[0]) if "VmHWM" in rows else None

@@ -1,6 +1,6 @@
 """Sparse LiDAR operators with CPU and CUDA kernels: voxels, sparse convolution, fused losses."""
 
-from elite_ops._extension import build_info
+from elite_ops._extension import build_info, on_cuda
 from elite_ops.errors import check_device_errors
 from elite_ops.kernel_map import KernelMap, RowGroups
 from elite_ops.memory import CpuMemory, cpu_memory, empty_cpu_cache
@@ -52,6 +52,7 @@ __all__ = [
     "majority_vote",
     "nearest_rows",
     "nms",
+    "on_cuda",
     "patch_to_point",
     "project_points",
     "segment_max",

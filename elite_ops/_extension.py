@@ -7,8 +7,9 @@ import sysconfig
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
-__all__ = ["build_info"]
+__all__ = ["build_info", "on_cuda"]
 
 REPAIR = "pip install --force-reinstall --no-deps -e .    (in the elite-lidar source tree)"
 
@@ -41,3 +42,8 @@ except ImportError as error:
 def build_info() -> dict[str, str | bool]:
     """What the extension was built with: torch, compiler, CUDA or not, CUDA architectures."""
     return dict(_C.build_info())
+
+
+def on_cuda(tensor: Tensor) -> bool:
+    """Whether ops of this tensor run CUDA kernels: on a GPU, or emulated in the tests' build."""
+    return tensor.is_cuda or (_C.emulates_cuda and tensor.is_cpu)

@@ -5,9 +5,14 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+# Before torch is imported, as the commands do: an idle thread that spins takes a core from others.
+os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+
 import numpy as np
 import pytest
 import torch
+
+from elite_ops import _C, check_device_errors
 
 DATA = Path(os.environ.get("ELITE_DATA", Path(__file__).parents[2] / "shared" / "data"))
 SCANS = {
@@ -16,14 +21,54 @@ SCANS = {
 }
 
 
-@pytest.fixture(
-    params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)],
-)
+# In this build, the ops of CPU tensors run CUDA kernels, emulated on the host.
+EMULATED = _C.emulates_cuda
+CUDA = pytest.param("cuda", marks=pytest.mark.gpu)
+
+
+def pytest_report_header() -> str:
+    return "elite_ops: " + ("CUDA kernels emulated on the host" if EMULATED else str(_C.__file__))
+
+
+def cuda_device() -> torch.device:
+    if EMULATED:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        pytest.skip("no CUDA device")
+    return torch.device("cuda")
+
+
+@pytest.fixture(params=[CUDA] if EMULATED else ["cpu", CUDA])
 def device(request: pytest.FixtureRequest) -> torch.device:
     """Every device an op runs on; the CUDA variant is skipped, and counted, where there is none."""
-    if request.param == "cuda" and not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    return torch.device(request.param)
+    return cuda_device() if request.param == "cuda" else torch.device("cpu")
+
+
+@pytest.fixture
+def cuda() -> torch.device:
+    """Where CUDA kernels run: a GPU, or the emulated device."""
+    return cuda_device()
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_reported() -> Iterator[None]:
+    """A test that expects an error of CUDA kernels takes it; no other leaves one to the next."""
+    yield
+    check_device_errors()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Fixtures draw the same random numbers whatever ran before them."""
+    torch.manual_seed(0)
+    if EMULATED and (marker := item.get_closest_marker("cpu_kernels")):
+        pytest.skip(marker.args[0] if marker.args else "of the CPU's kernels")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    """And so do tests, whether their fixtures were made for them or for others."""
+    torch.manual_seed(1)
 
 
 @pytest.fixture(scope="session")
@@ -41,19 +86,28 @@ def real_points(data_folder: Path) -> torch.Tensor:
     return torch.from_numpy(points)
 
 
+def use_first_points(count: int | None) -> None:
+    from workloads import limit_points, scan, scan_labels, scans
+
+    limit_points(count)
+    for cached in (scan, scans, scan_labels):
+        cached.cache_clear()
+
+
 @pytest.fixture(scope="module")
 def few_points() -> Iterator[int]:
     """The number of points of every scan of the benchmarks while a module tests their logic."""
-    from workloads import limit_points, scan, scan_labels, scans
-
-    def use_first_points(count: int | None) -> None:
-        limit_points(count)
-        for cached in (scan, scans, scan_labels):
-            cached.cache_clear()
-
     use_first_points(1000)
     yield 1000
     use_first_points(None)
+
+
+@pytest.fixture
+def many_points(few_points: int) -> Iterator[int]:
+    """Enough for their memory to be told from nothing."""
+    use_first_points(20_000)
+    yield 20_000
+    use_first_points(few_points)
 
 
 def threads(number: int) -> Iterator[None]:

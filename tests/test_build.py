@@ -31,7 +31,7 @@ def has_kernel(op: str, key: str) -> bool:
 
 def test_there_are_ops() -> None:
     defined = sum(
-        path.read_text().count("m.def(")
+        path.read_text(encoding="utf-8").count("m.def(")
         for path in (Path(__file__).parents[1] / "csrc/bindings").glob("*.cpp")
         if path.name != "module.cpp"
     )

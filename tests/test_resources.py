@@ -80,7 +80,8 @@ def test_spills_of_other_projects_do_not_count(resources: ModuleType, tmp_path: 
 
 
 def test_the_report_knows_every_source_with_kernels() -> None:
-    text = (ROOT / "docs/resources.md").read_text()
-    sources = [p for p in (ROOT / "csrc/cuda").glob("*.cu") if "__global__" in p.read_text()]
+    text = (ROOT / "docs/resources.md").read_text(encoding="utf-8")
+    code = {p: p.read_text(encoding="utf-8") for p in (ROOT / "csrc/cuda").glob("*.cu")}
+    sources = [p for p in code if "__global__" in code[p]]
     assert len(sources) > 20
     assert [p.name for p in sources if f"| {p.stem} |" not in text] == []

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from types import ModuleType
 
 DEFAULT_CUDA_ARCHITECTURES = "8.0;9.0+PTX"
 USUAL_TOOLKIT = Path("/usr/local/cuda")
@@ -75,12 +76,8 @@ def nvcc_flags() -> list[str]:
     from torch.utils import cpp_extension as torch_build
 
     architectures()
-    return [
-        *macro_flags(),
-        *torch_build.COMMON_NVCC_FLAGS,
-        *NVCC_FLAGS,
-        *torch_build._get_cuda_arch_flags(),
-    ]
+    own = torch_build._get_cuda_arch_flags()
+    return [*macro_flags(), *torch_build.COMMON_NVCC_FLAGS, *NVCC_FLAGS, *own]
 
 
 def cxx_flags() -> list[str]:
@@ -154,10 +151,15 @@ def toolkit_release(home: Path) -> str:
     return found[1]
 
 
-def torch_runtime(torch_folder: Path, release: str) -> Path | None:
+def torch_runtime(torch: ModuleType) -> Path | None:
     """The CUDA runtime that this torch loads, where it brings one of its own."""
+    return runtime_beside(Path(torch.__file__).parent, torch.version.cuda)
+
+
+def runtime_beside(folder: Path, release: str) -> Path | None:
+    """The same for a torch that is not imported: its folder, and the release it was built for."""
     name = f"libcudart.so.{release.split('.')[0]}"
-    places = [torch_folder / "lib", *sorted(torch_folder.parent.glob("nvidia/*/lib"))]
+    places = [folder / "lib", *sorted(folder.parent.glob("nvidia/*/lib"))]
     return next((place / name for place in places if (place / name).exists()), None)
 
 

@@ -46,10 +46,10 @@ at::Tensor confusion_matrix_cuda(const at::Tensor& prediction_, const at::Tensor
   const c10::cuda::CUDAGuard guard(prediction_.device());
   const at::Tensor prediction = prediction_.contiguous(), target = target_.contiguous();
   at::Tensor matrix = at::zeros({num_classes, num_classes}, prediction.options());
-  C10_CUDA_CHECK(cuda::confusion_matrix(prediction.const_data_ptr<int64_t>(),
-                                        target.const_data_ptr<int64_t>(), prediction.size(0),
-                                        num_classes, matrix.mutable_data_ptr<int64_t>(),
-                                        device_error_flag(), c10::cuda::getCurrentCUDAStream()));
+  C10_CUDA_CHECK(cuda::confusion_matrix(
+      prediction.const_data_ptr<int64_t>(), target.const_data_ptr<int64_t>(), prediction.size(0),
+      num_classes, matrix.mutable_data_ptr<int64_t>(),
+      device_error_flag(ErrorSource::kConfusionMatrix), c10::cuda::getCurrentCUDAStream()));
   return matrix;
 }
 

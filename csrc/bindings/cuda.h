@@ -1,14 +1,17 @@
 // What the CUDA half of a binding needs: guard, stream, scalar types, error flag. Include it under
-// `#ifdef ELITE_WITH_CUDA` only. It must not include ATen/cuda/CUDAContext.h, so that this half also
-// compiles for the emulated device, against a torch without CUDA.
+// `#ifdef ELITE_WITH_CUDA` only. It must not include ATen/cuda/CUDAContext.h, so that this half
+// also compiles for the emulated device, against a torch without CUDA.
 #pragma once
 
+#include <ATen/Context.h>
 #include <ATen/core/Tensor.h>
 #include <c10/cuda/CUDAException.h>
 #include <c10/cuda/CUDAGuard.h>
 #include <c10/cuda/CUDAStream.h>
 #include <cuda_bf16.h>
 #include <cuda_fp16.h>
+
+#include "device_error.h"
 
 namespace elite_ops {
 
@@ -38,7 +41,16 @@ cuda_scalar<T>* cuda_mutable_data(at::Tensor& t) {
   return reinterpret_cast<cuda_scalar<T>*>(t.mutable_data_ptr<T>());
 }
 
-// The error flag (ErrorFlag bits) of the current device: one int32 in its memory, zero at first.
-int32_t* device_error_flag();
+// The flags of the current device, kNumErrorSources ErrorFlag bits in its memory, and that of one.
+int32_t* device_error_flags();
+int32_t* device_error_flag(ErrorSource source);
+
+// Whether products of this type may be rounded to tf32 and computed by tensor cores: as for torch's
+// own float products, by the setting of today or the older `allow_tf32`.
+inline bool allows_tf32(at::ScalarType dtype) {
+  return dtype == at::kFloat &&
+         at::globalContext().float32Precision(at::Float32Backend::CUDA, at::Float32Op::MATMUL) ==
+             at::Float32Precision::TF32;
+}
 
 }  // namespace elite_ops

@@ -204,11 +204,11 @@ std::tuple<at::Tensor, at::Tensor> distillation_loss_cuda(
   auto workspace = empty({bytes}, options.dtype(at::kByte));
   AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, student.scalar_type(), op, [&] {
     using Sum = cuda::accumulate_t<cuda_scalar<scalar_t>>;
-    C10_CUDA_CHECK(
-        cuda::distillation_loss(cuda_inputs<scalar_t>(student, teacher, index, weight, temperature),
-                                terms, loss.mutable_data_ptr<Sum>(), scale.mutable_data_ptr<Sum>(),
-                                workspace.mutable_data_ptr<uint8_t>(), device_error_flag(),
-                                c10::cuda::getCurrentCUDAStream()));
+    C10_CUDA_CHECK(cuda::distillation_loss(
+        cuda_inputs<scalar_t>(student, teacher, index, weight, temperature), terms,
+        loss.mutable_data_ptr<Sum>(), scale.mutable_data_ptr<Sum>(),
+        workspace.mutable_data_ptr<uint8_t>(), device_error_flag(ErrorSource::kDistillationLoss),
+        c10::cuda::getCurrentCUDAStream()));
   });
   return {loss, scale};
 }

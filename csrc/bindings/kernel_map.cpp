@@ -61,10 +61,10 @@ at::Tensor build_kernel_map_cuda(const at::Tensor& indices_, c10::IntArrayRef sp
   at::Tensor neighbors = empty({kernel.num_offsets(), num_voxels}, indices.options());
   const auto bytes = static_cast<int64_t>(cuda::kernel_map_workspace_bytes(num_voxels, grid));
   at::Tensor workspace = empty({bytes}, indices.options().dtype(at::kByte));
-  C10_CUDA_CHECK(cuda::build_kernel_map(indices.const_data_ptr<int32_t>(), num_voxels, grid, kernel,
-                                        workspace.mutable_data_ptr(),
-                                        neighbors.mutable_data_ptr<int32_t>(), device_error_flag(),
-                                        c10::cuda::getCurrentCUDAStream()));
+  C10_CUDA_CHECK(cuda::build_kernel_map(
+      indices.const_data_ptr<int32_t>(), num_voxels, grid, kernel, workspace.mutable_data_ptr(),
+      neighbors.mutable_data_ptr<int32_t>(), device_error_flag(ErrorSource::kBuildKernelMap),
+      c10::cuda::getCurrentCUDAStream()));
   return neighbors;
 }
 #endif

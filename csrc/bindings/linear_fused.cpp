@@ -13,7 +13,6 @@
 #include "contiguous.h"
 #include "empty.h"
 #ifdef ELITE_WITH_CUDA
-#include <ATen/Context.h>
 
 #include "cuda.h"
 #include "cuda/linear_fused.h"
@@ -184,8 +183,8 @@ at::Tensor linear_fused_cuda(const at::Tensor& features, const std::optional<at:
     args.epilogue.negative_slope = negative_slope;
     args.num_rows = num_rows_data(num_rows);
     args.out = cuda_mutable_data<scalar_t>(out);
-    args.error_flag = device_error_flag();
-    C10_CUDA_CHECK(cuda::linear_fused(args, at::globalContext().allowTF32CuBLAS(),
+    args.error_flag = device_error_flag(ErrorSource::kLinearFused);
+    C10_CUDA_CHECK(cuda::linear_fused(args, allows_tf32(features.scalar_type()),
                                       c10::cuda::getCurrentCUDAStream()));
   });
   return out;

@@ -121,8 +121,8 @@ std::tuple<at::Tensor, at::Tensor> lovasz_softmax_cuda(const at::Tensor& logits_
         cuda_data<scalar_t>(logits), labels.const_data_ptr<int64_t>(), num_points, num_classes,
         ignore_label.value_or(kNoIgnoreLabel), classes == "present",
         workspace.mutable_data_ptr<uint8_t>(), loss.mutable_data_ptr<accumulate>(),
-        grad_probabilities.mutable_data_ptr<accumulate>(), device_error_flag(),
-        c10::cuda::getCurrentCUDAStream()));
+        grad_probabilities.mutable_data_ptr<accumulate>(),
+        device_error_flag(ErrorSource::kLovaszSoftmax), c10::cuda::getCurrentCUDAStream()));
   });
   return {loss, grad_probabilities};
 }

@@ -53,7 +53,8 @@ at::Tensor majority_vote_cuda(const at::Tensor& labels_, const at::Tensor& inver
   at::Tensor out = empty({segments.rows}, labels.options());
   C10_CUDA_CHECK(cuda::majority_vote(labels.const_data_ptr<int64_t>(), segments, num_classes,
                                      ignore_label, out.mutable_data_ptr<int64_t>(),
-                                     device_error_flag(), c10::cuda::getCurrentCUDAStream()));
+                                     device_error_flag(ErrorSource::kMajorityVote),
+                                     c10::cuda::getCurrentCUDAStream()));
   return out;
 }
 

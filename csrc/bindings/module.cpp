@@ -1,6 +1,7 @@
 // The Python module `elite_ops._C`: importing it registers the ops (by the static initialisers of
 // the other bindings), and it carries what is not a tensor op.
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 #include <torch/version.h>
 
 #include "cpu/memory_pool.h"
@@ -13,6 +14,13 @@
 namespace py = pybind11;
 
 namespace {
+
+// Whether CUDA kernels run on the host, in place of the CPU's: the tests' build does.
+#ifdef ELITE_EMULATED_DEVICE
+constexpr bool kEmulatesCuda = true;
+#else
+constexpr bool kEmulatesCuda = false;
+#endif
 
 py::dict build_info() {
   py::dict info;
@@ -39,10 +47,11 @@ py::dict memory_statistics() {
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
+  m.attr("emulates_cuda") = kEmulatesCuda;
   m.def("build_info", &build_info, "What this extension was built with.");
   m.def("memory_statistics", &memory_statistics, "What the CPU memory pool holds.");
   m.def("release_kept_memory", &elite_ops::cpu::release_kept_memory,
         "Gives the CPU memory that waits to be used again back to the system.");
   m.def("take_device_errors", &elite_ops::take_device_errors, py::arg("device"),
-        "Reads and clears the error flag of a CUDA device (bits of csrc/common/error_flag.h).");
+        "Waits for a CUDA device; reads and clears what its kernels have reported, in sentences.");
 }

@@ -150,8 +150,8 @@ std::tuple<at::Tensor, at::Tensor> patch_to_point_cuda(const at::Tensor& patch_f
         C10_CUDA_CHECK(cuda::patch_to_point(
             cuda_data<scalar_t>(patch_features), map_of(patch_features, height, width),
             pixel.const_data_ptr<int32_t>(), batch_index.const_data_ptr<int64_t>(), num_points,
-            cuda_mutable_data<scalar_t>(out), cell.mutable_data_ptr<int32_t>(), device_error_flag(),
-            c10::cuda::getCurrentCUDAStream()));
+            cuda_mutable_data<scalar_t>(out), cell.mutable_data_ptr<int32_t>(),
+            device_error_flag(ErrorSource::kPatchToPoint), c10::cuda::getCurrentCUDAStream()));
       });
   return {out, cell};
 }

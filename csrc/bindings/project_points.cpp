@@ -95,7 +95,7 @@ std::tuple<at::Tensor, at::Tensor> project_points_cuda(const at::Tensor& points,
       call.projection.const_data_ptr<float>(), batch_index.has_value() ? projection.size(0) : 1,
       call.batch_data(), static_cast<int32_t>(height), static_cast<int32_t>(width),
       call.pixel.mutable_data_ptr<int32_t>(), call.valid.mutable_data_ptr<bool>(),
-      device_error_flag(), c10::cuda::getCurrentCUDAStream()));
+      device_error_flag(ErrorSource::kProjectPoints), c10::cuda::getCurrentCUDAStream()));
   return {call.pixel, call.valid};
 }
 #endif

@@ -1,5 +1,8 @@
 #include "cpu/segments.h"
 
+#include <ATen/ops/full_like.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/unique_dim.h>
 #include <torch/library.h>
 
 #include <tuple>
@@ -99,13 +102,14 @@ std::tuple<at::Tensor, at::Tensor> build_segments_cuda(at::TensorList inverse,
   C10_CUDA_CHECK(cuda::build_segments(
       lists.inputs.data(), static_cast<int>(lists.inputs.size()),
       workspace.mutable_data_ptr<uint8_t>(), order.mutable_data_ptr<int32_t>(),
-      offsets.mutable_data_ptr<int32_t>(), device_error_flag(), c10::cuda::getCurrentCUDAStream()));
+      offsets.mutable_data_ptr<int32_t>(), device_error_flag(ErrorSource::kBuildSegments),
+      c10::cuda::getCurrentCUDAStream()));
   return {order, offsets};
 }
 
 #endif
 
-// ---- intersect_segments, on the CPU; on CUDA it is a function of torch's
+// ---- intersect_segments
 
 void check_groupings(at::TensorList inverse, const at::Tensor& order, const at::Tensor& offsets) {
   TORCH_CHECK_VALUE(!inverse.empty(), kIntersect,
@@ -140,6 +144,25 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> intersect_segments_cp
   return {group, points, group_offsets, segments};
 }
 
+#ifdef ELITE_WITH_CUDA
+
+// Groups by torch's unique: their number takes a wait in any case.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor> intersect_segments_cuda(
+    at::TensorList inverse, const at::Tensor& order, const at::Tensor& offsets) {
+  check_groupings(inverse, order, offsets);
+  const c10::cuda::CUDAGuard guard(order.device());
+  const at::Tensor of_points = at::stack(inverse);
+  const at::Tensor inside = of_points.ge(0).all(0).nonzero().squeeze(1);
+  const auto [segments, group, counts] = at::unique_dim(of_points.index_select(1, inside), 1,
+                                                        /*sorted=*/true, /*return_inverse=*/true);
+  const at::Tensor group_of = at::full_like(order, -1, at::MemoryFormat::Contiguous)
+                                  .index_copy(0, inside, group.to(at::kInt));
+  const auto [points, group_offsets] = build_segments_cuda({group_of}, {segments.size(1)});
+  return {group_of, points, group_offsets, segments.contiguous()};
+}
+
+#endif
+
 }  // namespace
 
 TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
@@ -154,7 +177,10 @@ TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
   m.impl("intersect_segments", &intersect_segments_cpu);
 }
 #ifdef ELITE_WITH_CUDA
-TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) { m.impl("build_segments", &build_segments_cuda); }
+TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) {
+  m.impl("build_segments", &build_segments_cuda);
+  m.impl("intersect_segments", &intersect_segments_cuda);
+}
 #endif
 
 }  // namespace elite_ops

@@ -11,7 +11,6 @@
 #include "contiguous.h"
 #include "empty.h"
 #ifdef ELITE_WITH_CUDA
-#include <ATen/Context.h>
 
 #include "cuda.h"
 #include "cuda/sparse_conv.h"
@@ -247,8 +246,8 @@ at::Tensor forward_cuda(const at::Tensor& features, const at::Tensor& weight,
     args.epilogue.negative_slope = fused.negative_slope;
     args.num_rows = num_rows_data(fused.num_rows);
     args.out = cuda_mutable_data<scalar_t>(out);
-    args.error_flag = device_error_flag();
-    C10_CUDA_CHECK(cuda::sparse_conv(args, at::globalContext().allowTF32CuBLAS(), variant,
+    args.error_flag = device_error_flag(ErrorSource::kSparseConv);
+    C10_CUDA_CHECK(cuda::sparse_conv(args, allows_tf32(features.scalar_type()), variant,
                                      c10::cuda::getCurrentCUDAStream()));
   });
   return out;
@@ -299,8 +298,8 @@ at::Tensor sparse_conv_backward_weight_cuda(const at::Tensor& features, const at
     auto workspace = empty({static_cast<int64_t>(bytes)}, f.options().dtype(at::kByte));
     C10_CUDA_CHECK(cuda::sparse_conv_backward_weight<T>(
         shape, cuda_data<scalar_t>(f), cuda_data<scalar_t>(g), n.const_data_ptr<int32_t>(),
-        workspace.mutable_data_ptr(), at::globalContext().allowTF32CuBLAS(),
-        cuda_mutable_data<scalar_t>(grad_weight), device_error_flag(),
+        workspace.mutable_data_ptr(), allows_tf32(features.scalar_type()),
+        cuda_mutable_data<scalar_t>(grad_weight), device_error_flag(ErrorSource::kSparseConv),
         c10::cuda::getCurrentCUDAStream()));
   });
   return grad_weight;

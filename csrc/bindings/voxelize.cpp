@@ -15,8 +15,8 @@
 #include "kernel_shape.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda.h"
+#include "cuda/take_errors.h"
 #include "cuda/voxelize.h"
-#include "device_error.h"
 #endif
 
 namespace elite_ops {
@@ -218,15 +218,17 @@ Result voxelize_cpu(const at::Tensor& points_, const std::optional<at::Tensor>& 
 }
 
 #ifdef ELITE_WITH_CUDA
-// Copies the sizes to the host, which waits for the device, and raises what kernels have reported.
-at::Tensor read_sizes(const at::Tensor& num_voxels) {
-  const at::Tensor sizes = num_voxels.to(at::kCPU);
-  const int32_t errors = take_device_errors(num_voxels.get_device());
-  TORCH_CHECK_INDEX(errors == 0, kOp,
-                    ": a kernel found an entry of `batch_index`, or an index of an earlier op, "
-                    "outside its range (error flag ",
-                    errors, ")");
-  return sizes;
+// The numbers of voxels, and behind them room for the error flags: both are copied at once.
+constexpr int64_t kFlagWords =
+    (kNumErrorSources * sizeof(int32_t) + sizeof(int64_t) - 1) / sizeof(int64_t);
+
+// Copies the sizes to the host, the op's only wait, and raises what kernels have reported.
+at::Tensor read_sizes(at::Tensor& sizes_and_flags, int64_t num_grids, cudaStream_t stream) {
+  auto* flags = reinterpret_cast<int32_t*>(sizes_and_flags.mutable_data_ptr<int64_t>() + num_grids);
+  C10_CUDA_CHECK(cuda::take_errors(device_error_flags(), kNumErrorSources, flags, stream));
+  const at::Tensor copied = sizes_and_flags.to(at::kCPU);
+  check_reported(reinterpret_cast<const int32_t*>(copied.const_data_ptr<int64_t>() + num_grids));
+  return copied;
 }
 
 cuda::VoxelizeArguments cuda_arguments(const PointRows& points, const PointRange& range,
@@ -259,12 +261,13 @@ Result voxelize_cuda(const at::Tensor& points_, const std::optional<at::Tensor>&
   const auto options = points.options().dtype(at::kInt);
   const auto workspace_bytes = static_cast<int64_t>(cuda::voxelize_workspace_bytes(arguments));
   at::Tensor workspace = empty({workspace_bytes}, options.dtype(at::kByte));
-  at::Tensor num_voxels = empty({grids.count()}, options.dtype(at::kLong));
+  at::Tensor sizes_and_flags = empty({grids.count() + kFlagWords}, options.dtype(at::kLong));
+  at::Tensor num_voxels = sizes_and_flags.narrow(0, 0, grids.count());
   C10_CUDA_CHECK(cuda::count_voxels(arguments, workspace.mutable_data_ptr(),
-                                    num_voxels.mutable_data_ptr<int64_t>(), device_error_flag(),
-                                    stream));
+                                    num_voxels.mutable_data_ptr<int64_t>(),
+                                    device_error_flag(ErrorSource::kVoxelize), stream));
   if (grids.capacity.empty()) {
-    const at::Tensor sizes = read_sizes(num_voxels);
+    const at::Tensor sizes = read_sizes(sizes_and_flags, grids.count(), stream);
     for (int g = 0; g < grids.count(); ++g) {
       arguments.grids[g].capacity = sizes.const_data_ptr<int64_t>()[g];
     }

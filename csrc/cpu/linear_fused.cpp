@@ -30,10 +30,12 @@ class BlockWorker {
         row_stride_(weight.row_stride()),
         sums_(kBlockRows * row_stride_),
         bias_(row_stride_),
-        zero_row_(shape.c_in) {
+        zero_row_(shape.c_in),
+        unused_sums_(row_stride_) {
     std::fill_n(bias_.data(), row_stride_, sum_t<T>(0));
     if (bias) std::copy_n(bias, shape.c_out, bias_.data());
     std::fill_n(zero_row_.data(), shape.c_in, T(0));
+    std::fill_n(unused_sums_.data(), row_stride_, sum_t<T>(0));
   }
 
   bool in_range() const { return in_range_; }
@@ -56,12 +58,12 @@ class BlockWorker {
  private:
   sum_t<T>* sum(int64_t row) { return sums_.data() + row * row_stride_; }
 
-  // Rows beyond the last are zero; their sums lie in the block and nobody reads them.
+  // Rows that don't exist are zero, and nobody reads their sums: a weight may be infinite.
   void multiply_add(int64_t first_of_block, int64_t first, int64_t last) {
     for (int r = 0; r < kMicroRows; ++r) {
       const T* row = first + r < last ? find_row(features_, first + r, shape_.c_in) : nullptr;
       product_.a[r] = row ? row : zero_row_.data();
-      product_.c[r] = sum(first - first_of_block + r);
+      product_.c[r] = row ? sum(first - first_of_block + r) : unused_sums_.data();
     }
     multiply_add_(product_);
   }
@@ -98,6 +100,7 @@ class BlockWorker {
   AlignedBuffer<sum_t<T>> sums_;  // [kBlockRows, row_stride]
   AlignedBuffer<sum_t<T>> bias_;  // [row_stride]
   AlignedBuffer<T> zero_row_;
+  AlignedBuffer<sum_t<T>> unused_sums_;  // [row_stride]
   MicroGemmFunction<T> multiply_add_ = fastest_micro_gemm<T>();
   bool in_range_ = true;
 };

@@ -75,11 +75,11 @@ __global__ void __launch_bounds__(kThreads)
 
 #pragma unroll
   for (int i = 0; i < kMicro; ++i) {
-    const int64_t to = output_row(args, num_rows, first_row + row * kMicro + i);
+    const int64_t place = first_row + row * kMicro + i, to = output_row(args, num_rows, place);
     if (to < 0) continue;
-    OutputRow<T>(args, to).template write<1, kMicro>(
-        first_column + column, kTile / kMicro,
-        [&](int j, int /*of one*/) -> Sum& { return sums[i][j]; });
+    OutputRow<T>(args, to, place)
+        .template write<1, kMicro>(first_column + column, kTile / kMicro,
+                                   [&](int j, int /*of one*/) -> Sum& { return sums[i][j]; });
   }
 }
 

@@ -120,8 +120,9 @@ cudaError_t launch(const SparseConvArguments<typename C::T>& args, cudaStream_t 
       cudaDeviceGetAttribute(&available, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
   if (bytes > static_cast<size_t>(available)) return cudaErrorInvalidValue;
   ELITE_CUDA_TRY(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
-  ELITE_CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                      static_cast<int>(bytes)));
+  // The most, not `bytes`: another thread may be launching it with more than this one needs.
+  ELITE_CUDA_TRY(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, available));
   ELITE_CUDA_TRY(
       cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks_each, kernel, kWarps * 32, bytes));
   const int64_t column_tiles = (args.shape.c_out + C::kWidth - 1) / C::kWidth;

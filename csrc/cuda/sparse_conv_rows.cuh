@@ -103,12 +103,33 @@ __device__ __forceinline__ void report_if(bool outside, int32_t* error_flag) {
   if (outside) atomicOr(error_flag, static_cast<int32_t>(kIndexOutOfRange));
 }
 
-// A row of the output, and the rows that are added to it: null where there is nothing to add.
+// The sum of one element, a product after the other, for column `i` of the table: under offsets
+// that the row doesn't meet, nothing is multiplied.
+template <typename T>
+__device__ accumulate_t<T> sum_of_products(const SparseConvArguments<T>& args, int64_t i,
+                                           int64_t column) {
+  TableColumn<T> table_column(args, true_rows(args.num_rows, args.shape.num_out), 0, i);
+  bool outside = false;
+  accumulate_t<T> sum = 0;
+  for (int64_t k = 0; k < offsets_of(args); ++k) {
+    const int64_t row = table_column.next(args, 1, outside);
+    if (row < 0) continue;
+    const Operand<T> from = operand(args, k);
+    for (int64_t c = 0; c < from.channels; ++c) {
+      sum += static_cast<accumulate_t<T>>(from.features[row * from.channels + c]) *
+             static_cast<accumulate_t<T>>(from.weight[c * args.shape.c_out + column]);
+    }
+  }
+  return sum;
+}
+
+// A row of the output, and the rows that are added to it: null where there is nothing to add. It is
+// that of column `i` of the table.
 template <typename T>
 class OutputRow {
  public:
-  __device__ __forceinline__ OutputRow(const SparseConvArguments<T>& args, int64_t row)
-      : args_(args), out_(args.out + row * args.shape.c_out) {
+  __device__ __forceinline__ OutputRow(const SparseConvArguments<T>& args, int64_t row, int64_t i)
+      : args_(args), i_(i), out_(args.out + row * args.shape.c_out) {
     int64_t rows[kMaxResiduals];
 #pragma unroll
     for (int r = 0; r < kMaxResiduals; ++r) {
@@ -129,10 +150,20 @@ class OutputRow {
 
   // Finishes sums and writes them: kGroups groups of kWidth neighbouring columns, `stride` columns
   // from each to the next. `sum(group, i)` is a sum; addresses of kWidth elements are aligned.
+  //
+  // The kernels multiply the weights of an offset with zeros for rows that don't meet it. A weight
+  // that is infinite or NaN makes NaN of them, so sums that aren't finite are formed again.
   template <int kWidth, int kGroups, typename Sum>
   __device__ __forceinline__ void write(int64_t first_column, int stride, const Sum& sum) const {
     const SparseConvEpilogue<T>& epilogue = args_.epilogue;
     const Columns<kWidth> columns{first_column, stride, args_.shape.c_out};
+    uint32_t not_finite = 0;
+#pragma unroll
+    for (int g = 0; g < kGroups; ++g) {
+#pragma unroll
+      for (int i = 0; i < kWidth; ++i)
+        not_finite |= is_finite(sum(g, i)) ? 0 : 1u << (g * kWidth + i);
+    }
     if (epilogue.bias) add<kWidth, kGroups>(epilogue.bias, columns, sum);
 #pragma unroll
     for (const T* residual : residuals_) {
@@ -148,9 +179,28 @@ class OutputRow {
       }
       if (columns.exists(g)) *columns.at(out_, g) = result;
     }
+    for (; not_finite != 0; not_finite &= not_finite - 1) {
+      const int place = __ffs(static_cast<int>(not_finite)) - 1;
+      const int64_t column = first_column + place / kWidth * stride + place % kWidth;
+      if (column < args_.shape.c_out) write_again(column);
+    }
   }
 
  private:
+  // x - x is NaN where x is infinite or NaN.
+  __device__ __forceinline__ static bool is_finite(accumulate_t<T> x) { return x - x == 0; }
+
+  __device__ __forceinline__ void write_again(int64_t column) const {
+    using Sum = accumulate_t<T>;
+    Sum value = sum_of_products(args_, i_, column);
+    if (args_.epilogue.bias) value += static_cast<Sum>(args_.epilogue.bias[column]);
+#pragma unroll
+    for (const T* residual : residuals_) {
+      if (residual) value += static_cast<Sum>(residual[column]);
+    }
+    out_[column] = static_cast<T>(value < 0 ? value * args_.epilogue.negative_slope : value);
+  }
+
   template <int kWidth>
   struct Columns {
     int64_t first;
@@ -187,6 +237,7 @@ class OutputRow {
   }
 
   const SparseConvArguments<T>& args_;
+  int64_t i_;
   T* out_;
   const T* residuals_[kMaxResiduals];
 };

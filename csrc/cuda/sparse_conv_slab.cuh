@@ -154,11 +154,12 @@ __device__ __forceinline__ void store_slab(const SparseConvArguments<T>& args, i
   const int64_t num_rows = true_rows(args.num_rows, args.shape.num_out);
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
-    const int64_t row = output_row(args, num_rows, first_row + lane / 4 + half * 8);
+    const int64_t i = first_row + lane / 4 + half * 8, row = output_row(args, num_rows, i);
     if (row < 0) continue;
-    OutputRow<T>(args, row).template write<2, kWidth / 8>(
-        first_column + lane % 4 * 2, 8,
-        [&](int tile, int i) -> float& { return sums[tile][half * 2 + i]; });
+    OutputRow<T>(args, row, i)
+        .template write<2, kWidth / 8>(
+            first_column + lane % 4 * 2, 8,
+            [&](int tile, int i) -> float& { return sums[tile][half * 2 + i]; });
   }
 }
 

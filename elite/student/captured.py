@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from elite.student.head import most_likely
-from elite_ops import check_device_errors
+from elite_ops import check_device_errors, on_cuda
 
 if TYPE_CHECKING:
     from elite.student.fused import FusedStudent
@@ -73,7 +73,7 @@ class CapturedStudent:
         self._valid: Tensor
         self._labels: Tensor
         self._graph: torch.cuda.CUDAGraph | None = None
-        if self.device.type == "cuda":
+        if on_cuda(self._points):
             self._done = torch.cuda.Event()  # type: ignore[no-untyped-call]
             with torch.cuda.device(self.device):
                 self._record()
@@ -185,13 +185,17 @@ class CapturedStudent:
         self._labels = most_likely(self._logits) * self._valid
 
     def _record(self) -> None:
-        """Records the graph, after a run on a stream of its own, as recording wants it."""
-        stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        """Records the graph, after a run on the same stream, as recording wants it.
+
+        The stream is one of this device: torch's default for captures belongs to the device that
+        was captured on first, and would record nothing here. Other threads may use CUDA meanwhile.
+        """
+        stream = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
             self._run()
         torch.cuda.current_stream().wait_stream(stream)
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, stream=stream, capture_error_mode="thread_local"):
             self._run()
         torch.cuda.current_stream().record_event(self._done)

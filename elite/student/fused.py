@@ -26,6 +26,7 @@ from elite_ops import (
     encode_voxels,
     intersect_segments,
     linear_fused,
+    on_cuda,
     segment_mean,
     sparse_conv_fused,
     transition,
@@ -324,7 +325,7 @@ class FusedStudent(nn.Module):
         and the voxels are those of each point.
         """
         points = [level.points for level in levels]
-        if points[0].inverse.is_cpu and points[0].num_rows is None:
+        if not on_cuda(points[0].inverse) and points[0].num_rows is None:
             cells, voxels = intersect_segments(points)
             return cells, voxels.unbind()
         return None, [of_level.inverse for of_level in points]

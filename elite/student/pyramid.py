@@ -17,6 +17,7 @@ from elite_ops import (
     Voxels,
     build_all_segments,
     build_transition,
+    on_cuda,
     voxelize,
 )
 
@@ -95,7 +96,7 @@ def build_pyramid(
     )
     levels = [Level(*level) for level in zip(voxels, segments, strict=False)]
     # A matrix pays on the CPU; on CUDA it takes dozens of launches to build, for two applications.
-    transition = PointTransition if points.is_cuda and not differentiable else build_transition
+    transition = PointTransition if on_cuda(points) and not differentiable else build_transition
     steps = [
         Step(halved, transition(fine.points, coarse.points))
         for halved, (fine, coarse) in zip(segments[len(levels) :], pairwise(levels), strict=True)

@@ -143,18 +143,6 @@ def _fake(inverse: Sequence[Tensor], num_segments: Sequence[int]) -> tuple[Tenso
     return inverse[0].new_empty(num_points), inverse[0].new_empty(num_offsets)
 
 
-def _intersect_on_cuda(
-    inverse: Sequence[Tensor], order: Tensor, offsets: Tensor
-) -> tuple[Tensor, ...]:
-    of_points = torch.stack(list(inverse))
-    inside = (of_points >= 0).all(dim=0)
-    segments, group = torch.unique(of_points[:, inside], dim=1, return_inverse=True)
-    group_of = torch.full_like(order, -1)
-    group_of[inside] = group.int()
-    groups = build_segments(group_of, segments.shape[1])
-    return group_of, groups.order, groups.offsets, segments
-
-
 def _fake_intersect(
     inverse: Sequence[Tensor], order: Tensor, offsets: Tensor
 ) -> tuple[Tensor, ...]:
@@ -169,4 +157,3 @@ def _fake_intersect(
 
 torch.library.register_fake("elite_ops::build_segments", _fake)
 torch.library.register_fake("elite_ops::intersect_segments", _fake_intersect)
-torch.library.register_kernel("elite_ops::intersect_segments", "cuda", _intersect_on_cuda)

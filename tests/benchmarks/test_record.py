@@ -1,6 +1,8 @@
 """Benchmarks on few points, from the run to the JSON; the report is made of such files."""
 
 import json
+import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -77,7 +79,8 @@ def test_a_form_of_the_student_has_its_tails_its_memory_and_its_agreement(tmp_pa
     (row,) = results.group("a scan, from its file to labels").values()
     info = row["elite_ops"].info
     assert row["elite_ops"].shortest <= row["elite_ops"].wall <= info["p90"] <= info["p99"]
-    assert 0 < info["peak_mb"] < info["process_mb"]
+    told = {"peak_mb", "process_mb", "memory"} & info.keys()
+    assert told in ({"peak_mb", "process_mb"}, {"memory"})  # figures, or that there are none
     assert info["agreement"] == 1
     assert len(results.group("a scan, the network alone")) == 1
 
@@ -160,8 +163,20 @@ def test_the_targets_are_run_unless_files_are_named(
     assert called == [run]
 
 
+@pytest.fixture
+def git_of_no_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the user's settings, nor a repository around this one or its hooks, play a part."""
+    if shutil.which("git") is None:
+        pytest.skip("no git")
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+
+
 def test_results_do_not_make_a_commit_dirty(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, git_of_no_one: None
 ) -> None:
     """What one run has written says nothing against the next."""
 
@@ -183,3 +198,8 @@ def test_results_do_not_make_a_commit_dirty(
     assert record.commit() == clean
     source.write_text("1")
     assert record.commit() == f"{clean}-dirty"
+
+
+def test_without_git_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")
+    assert record.commit() == "unknown"

@@ -114,6 +114,15 @@ def test_variants_of_the_student_have_a_row_each(tmp_path: Path) -> None:
     assert second.endswith("| convolutions on 1 thread, computes in fp16 |")
 
 
+def test_memory_that_is_not_resolved_or_not_told_is_called_so(tmp_path: Path) -> None:
+    times = {"p90": 3.0, "p99": 4.0}
+    infos = {"elite_ops": {"peak_mb": 0, "process_mb": 300}, "torch_rows": {"memory": "not told"}}
+    entries = [entry(FILE, name, 2.0, info={**times, **info}) for name, info in infos.items()]
+    first, second = forms_table(write(tmp_path, entries), FILE).splitlines()[2:]
+    assert "| below 1 MiB | 300 MiB |" in first
+    assert second.endswith("|  |  |  | memory not told |")
+
+
 def test_a_section_says_where_how_exact_and_what_is_missing(results: Results) -> None:
     text = section(results)
     assert "1 of 2 cores of P, torch 2, Python 3, compiler c; commit abc, 2026-01-01." in text
@@ -161,6 +170,6 @@ def test_the_picture_repeats(results: Results, tmp_path: Path) -> None:
 def test_the_page_shows_the_results_that_are_kept() -> None:
     paths = sorted(Path(report.ROOT, "benchmarks/results").glob("*.json"))
     files = [read_results(path) for path in paths]
-    page = report.PAGE.read_text()
+    page = report.PAGE.read_text(encoding="utf-8")
     assert report.insert(page, report.results_text(files)) == page
     assert all((report.IMAGES / report.image_name(results)).exists() for results in files)

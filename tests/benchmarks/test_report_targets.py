@@ -65,6 +65,19 @@ def test_what_is_reached_on_a_cpu(on_cpu: Results, what: str, cell: str) -> None
     assert reached([on_cpu], what) == [cell]
 
 
+@pytest.mark.parametrize(("ours", "theirs", "cell"), [(0, 50, "2%"), (20, 0, ""), (0, 0, "")])
+def test_of_memory_that_is_not_resolved_at_most_is_told(
+    tmp_path: Path, ours: int, theirs: int, cell: str
+) -> None:
+    """0 is less than 1 MiB: of ours that is all of it, of theirs it may be anything."""
+    entries = [
+        entry(FILE, "elite_ops", 1.0, **CPU, info={"peak_mb": ours}),
+        entry(FILE, "spconv_rows", 1.0, **CPU, info={"peak_mb": theirs}),
+        entry(FILE, "torch_rows", 1.0, **CPU, info={"peak_mb": 100}),
+    ]
+    assert reached([write(tmp_path, entries)], "the same, peak memory") == [cell]
+
+
 def test_on_a_gpu_the_worst_case_counts_with_its_roofline(tmp_path: Path) -> None:
     half = {"channels": 64, "batch": 1, "precision": "fp16"}
     info = {"flop": 4e11}

@@ -307,7 +307,23 @@ struct Fault {
   Kernel faulty, repaired;
   int threads = kThreads;
   size_t shared_bytes = kThreads * sizeof(int);
+  void (*prepare)(bool correct) = nullptr;  // what the host does before the launch
 };
+
+constexpr int kManyBytes = 100 * 1024;  // more than a kernel gets without asking
+
+void allow_shared(Kernel kernel, int bytes) {
+  cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes);
+}
+
+// Only the repaired kernel asks.
+void ask_for_one(bool) { allow_shared(too_much_shared_memory<false>, kManyBytes); }
+
+// As two threads do that each ask for what their own launch needs.
+void ask_for_less(bool correct) {
+  allow_shared(no_block_barrier<false>, kManyBytes);
+  allow_shared(no_block_barrier<false>, correct ? kManyBytes : kManyBytes / 2);
+}
 
 #define FAULT(name) {#name, name<true>, name<false>}
 #define WARPGROUP_FAULT(name) \
@@ -336,7 +352,10 @@ constexpr Fault kFaults[] = {
     WARPGROUP_FAULT(write_over_what_a_product_reads),
     WARPGROUP_FAULT(product_without_fence),
     WARPGROUP_FAULT(product_of_three_warps),
-    FAULT(too_much_shared_memory),
+    {"too_much_shared_memory", too_much_shared_memory<true>, too_much_shared_memory<false>,
+     kThreads, kManyBytes, ask_for_one},
+    {"lowered_shared_memory", no_block_barrier<false>, no_block_barrier<false>, kThreads,
+     kManyBytes / 2, ask_for_less},
 };
 #undef FAULT
 #undef WARPGROUP_FAULT
@@ -371,13 +390,8 @@ int main(int count, char** arguments) {
   for (const Fault& fault : kFaults) {
     if (count == 1) std::printf("%s\n", fault.name);
     if (std::strcmp(fault.name, name) != 0) continue;
-    if (fault.faulty != too_much_shared_memory<true>) {
-      return run(correct ? fault.repaired : fault.faulty, fault.threads, fault.shared_bytes);
-    }
-    constexpr int kBytes = 100 * 1024;
-    constexpr auto kAttribute = cudaFuncAttributeMaxDynamicSharedMemorySize;
-    cudaFuncSetAttribute(fault.repaired, kAttribute, kBytes);
-    return run(correct ? fault.repaired : fault.faulty, fault.threads, kBytes);
+    if (fault.prepare) fault.prepare(correct);
+    return run(correct ? fault.repaired : fault.faulty, fault.threads, fault.shared_bytes);
   }
   return count == 1 ? 0 : 2;
 }

@@ -1,14 +1,10 @@
 """What the emulation is for: each fault of faults.cu is noticed, and its repaired twin passes."""
 
-import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
-ORDERS = ("forward", "reversed")
+from programs import ORDERS, ROOT, make, run
 
 # How a fault shows: the message, in the orders that show it. Where they are not both named, the
 # other order happens to give the right result, which is why every test runs in both.
@@ -39,35 +35,26 @@ FAULTS = {
     "product_without_fence": ("a product without wgmma_fence", ORDERS),
     "product_of_three_warps": (STUCK + r"(.|\n)*warpgroup", ORDERS),
     "too_much_shared_memory": ("launch: invalid argument", ORDERS),
+    "lowered_shared_memory": ("lowered from 102400 to 51200 bytes", ORDERS),
 }
 
 
 @pytest.fixture(scope="session")
 def program() -> Path:
     path = Path("build") / "emulated" / "faults"
-    done = subprocess.run(
-        ["make", "--silent", path], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    make(path)
     return ROOT / path
 
 
-def run(program: Path, order: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | ({"EMULATION_REVERSED": "1"} if order == "reversed" else {})
-    return subprocess.run(
-        [program, *arguments], env=environment, capture_output=True, text=True, check=False
-    )
-
-
 def test_every_fault_has_an_expectation(program: Path) -> None:
-    assert set(run(program, "forward").stdout.split()) == set(FAULTS)
+    assert set(run(program).stdout.split()) == set(FAULTS)
 
 
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_is_caught(program: Path, fault: str, order: str) -> None:
     message, orders = FAULTS[fault]
-    done = run(program, order, fault)
+    done = run(program, fault, **ORDERS[order])
     if order in orders:
         assert done.returncode != 0
         assert re.search(message, done.stderr), done.stderr
@@ -78,5 +65,5 @@ def test_fault_is_caught(program: Path, fault: str, order: str) -> None:
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_repaired_kernel_passes(program: Path, fault: str, order: str) -> None:
-    done = run(program, order, fault, "correct")
+    done = run(program, fault, "correct", **ORDERS[order])
     assert done.returncode == 0, done.stderr

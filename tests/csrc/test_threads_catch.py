@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
-from threaded import build, run
+from threaded import build, run_threads
 
 RACE = "data race"
 BITS = "has other bits"
@@ -30,19 +30,19 @@ def built() -> Path:
 
 
 def test_every_fault_has_an_expectation() -> None:
-    source = (Path(__file__).parent / "threads/faults.cpp").read_text()
+    source = (Path(__file__).parent / "threads/faults.cpp").read_text(encoding="utf-8")
     assert set(re.findall(r"^FAULT\((\w+)\)", source, re.MULTILINE)) == set(FAULTS)
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_fault_is_caught(built: Path, fault: str) -> None:
     sanitizer, message = FAULTS[fault]
-    done = run(built / sanitizer / "faults", fault)
+    done = run_threads(built / sanitizer / "faults", fault)
     assert done.returncode not in (0, 2)
     assert message in done.stderr
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 def test_repaired_loop_passes(built: Path, fault: str) -> None:
-    done = run(built / FAULTS[fault][0] / "faults", f"{fault}_repaired")
+    done = run_threads(built / FAULTS[fault][0] / "faults", f"{fault}_repaired")
     assert done.returncode == 0, done.stderr

@@ -1,11 +1,22 @@
 """A tiny labelled data set, and a stand-in for the network that trains in milliseconds."""
 
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from emulated_graph import emulate_graphs
 
 from elite.data import DatasetSpec, write_labels, write_points
+from elite_ops import on_cuda
+
+# What commands print is searched for words: without colours, and not cut to fit a narrow terminal.
+# They look at these when they are imported.
+for name in ("FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS", "TERMINAL_WIDTH"):
+    os.environ.pop(name, None)
+os.environ["COLUMNS"] = str(max(80, shutil.get_terminal_size().columns))
 
 CALIBRATION = """P0: 7e2 0 6e2 0 0 7e2 1.8e2 0 0 0 1 0
 P2: 7.188560e+02 0 6.071928e+02 4.538225e+01 0 7.188560e+02 1.852157e+02 -1.130887e-01 0 0 1 3.77e-03
@@ -39,3 +50,9 @@ def dataset(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def spec() -> DatasetSpec:
     return DatasetSpec.load("semantic_kitti")
+
+
+@pytest.fixture(autouse=True)
+def graphs_of_the_emulated_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    if on_cuda(torch.empty(0)):
+        emulate_graphs(monkeypatch)

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+DEADLOCK = 1800  # seconds: processes that wait for each other never end
 # One step whose change of the weights is the gradient itself.
 ONE_STEP = [
     "optimizer.lr=1.0",
@@ -25,11 +26,13 @@ def run_two_processes(programs: Sequence[str]) -> None:
     """Runs two_processes.py with these arguments, twice and together, on the CPU."""
     here = Path(__file__).parent
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2"]
+    # On a port that is free, of this machine by a name that every machine knows.
+    torchrun += ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "--local-addr=localhost"]
     done = subprocess.run(
         [*torchrun, str(here / "two_processes.py"), *programs],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=DEADLOCK,
         env=os.environ | {"PYTHONPATH": str(here.parents[1]), "CUDA_VISIBLE_DEVICES": ""},
         check=False,
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 from clustered_scan import scan
+from emulated_graph import Capture, emulate_graphs
 from torch import Tensor
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -15,6 +16,7 @@ from elite.engine.point_labels import point_labels
 from elite.student import Student, StudentConfig
 from elite.student.captured import CapturedStudent
 from elite.student.fused import FusedStudent
+from elite_ops import on_cuda
 
 SMALL = StudentConfig(channels=16, head_channels=16)
 DTYPES = [torch.float32, torch.float16, torch.bfloat16]
@@ -127,6 +129,7 @@ def test_fewer_voxels_than_points_can_have(fused: FusedStudent, device: torch.de
     assert_equal_to_eager(fused.capture(900, dtype=torch.float32, max_voxels=max(sizes)), points)
 
 
+@pytest.mark.cpu_kernels("of sizes alone, too large for an emulated capture")
 def test_the_grid_bounds_the_voxels(weights: FusedStudent) -> None:
     assert weights.capture(1_000_000).capacity[3:] == [125 * 125 * 8, 63 * 63 * 4]
     assert weights.capture(1_000_000, batch_size=2).capacity[4] == 2 * 63 * 63 * 4
@@ -135,12 +138,12 @@ def test_the_grid_bounds_the_voxels(weights: FusedStudent) -> None:
 def test_more_voxels_than_that(fused: FusedStudent, device: torch.device) -> None:
     captured = fused.capture(900, dtype=torch.float32, max_voxels=40)
     points = scan(900).to(device)
-    if device.type == "cpu":
+    if not on_cuda(points):
         with pytest.raises(ValueError, match=r"`capacity` must hold the voxels .*, got 40"):
             captured(points)
     else:
         captured(points)
-        with pytest.raises(IndexError, match="more voxels than its capacity"):
+        with pytest.raises(IndexError, match="voxelize: `capacity` must hold the voxels"):
             captured.check()
     assert_equal_to_eager(captured, points[:30])
 
@@ -148,12 +151,12 @@ def test_more_voxels_than_that(fused: FusedStudent, device: torch.device) -> Non
 def test_a_wrong_batch_index(fused: FusedStudent, device: torch.device) -> None:
     captured = fused.capture(50, batch_size=2, dtype=torch.float32)
     points, index = scan(50).to(device), torch.arange(50, device=device) % 3
-    if device.type == "cpu":
+    if not on_cuda(points):
         with pytest.raises(IndexError, match=r"below `batch_size` \(2\), got 2 at row 2"):
             captured(points, index)
     else:
         captured(points, index)
-        with pytest.raises(IndexError, match="outside its range"):
+        with pytest.raises(IndexError, match="voxelize: `batch_index` must be"):
             captured.check()
     assert_equal_to_eager(captured, points[:20], index[:20] % 2)
 
@@ -206,6 +209,7 @@ class CountOps(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
+@pytest.mark.cpu_kernels("of the CPU's transitions")
 def test_how_many_calls_a_scan_costs(weights: FusedStudent) -> None:
     """docs/kernels.md states these numbers; on the CPU the transitions have matrices."""
     captured = weights.capture(300, dtype=torch.float32)
@@ -223,6 +227,32 @@ def test_how_many_calls_a_scan_costs(weights: FusedStudent) -> None:
         "transition": 7,
         "aten": 9,
     }
+
+
+@pytest.fixture
+def captures(monkeypatch: pytest.MonkeyPatch) -> list[Capture]:
+    """Has the student record graphs, of ops on the CPU."""
+    monkeypatch.setattr("elite.student.captured.on_cuda", lambda _: True)
+    return emulate_graphs(monkeypatch)
+
+
+def test_a_capture_has_a_stream_of_its_own_device(
+    weights: FusedStudent, captures: list[Capture]
+) -> None:
+    """torch's default for captures belongs to the first device that one was made on."""
+    captured = weights.capture(300, dtype=torch.float32)
+    (capture,) = captures
+    assert capture.stream is not None
+    assert capture.stream.device == captured.device
+    assert capture.capture_error_mode == "thread_local"
+
+
+def test_a_replay_computes_everything_again(weights: FusedStudent, captures: list[Capture]) -> None:
+    captured = weights.capture(900, dtype=torch.float32)
+    for n in (500, 900, 1, 0):
+        assert_equal_to_eager(captured, with_outsiders(scan(n, seed=n)))
+    assert len(captures) == 1
+    assert captured._graph.replays == 4
 
 
 @pytest.fixture

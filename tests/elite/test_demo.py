@@ -19,6 +19,7 @@ SMALL = [
     "student.channels=8",
     "student.head_channels=8",
     "optimizer.epochs=1",
+    "data.num_workers=1",
     "data.batch_size=1",
     "distill.pixel_hidden=8",
     "camera.height=64",

@@ -24,12 +24,12 @@ from elite.data import AugmentationConfig
 from elite.engine.distillation import Distillation, DistillationConfig
 from elite.engine.run_folder import RunFolder
 from elite.engine.supervised import Supervised
+from elite.engine.task import Plan, Recipe
 from elite.engine.train import train
 from elite.engine.train_config import DataConfig, OptimizerConfig, TrainConfig
 from elite.teacher import TeacherConfig
 
 KILLS = int(os.environ.get("ELITE_KILLS", "3"))
-TIMEOUT = 120.0  # seconds
 SCANS = 3
 
 
@@ -40,7 +40,7 @@ class Case:
     Attributes:
         config: with a checkpoint after each step, so that much of the time is spent in writing.
         steps: between two kills.
-        delay: seconds that about two steps take.
+        delay: seconds that about two steps take; in a slower training it only dies earlier.
     """
 
     config: TrainConfig
@@ -68,34 +68,56 @@ def student_and_teacher(dataset: Path) -> Case:
     return Case(replace(config, checkpoint_every=1), steps=3, delay=0.6)
 
 
-def start_or_resume(config: TrainConfig, folder: Path) -> None:
+def start_or_resume(config: TrainConfig, folder: Path, last: int | None = None) -> None:
+    """Trains to the end, or until it is killed: it goes no further than a step after `last`."""
+    torch.set_num_threads(1)  # enough for networks as small as these
     resume = RunFolder(folder).state_path.exists()
     taught = isinstance(config, DistillationConfig)
     recipe = Distillation(config) if taught else Supervised(config, StandIn())
+    if last is not None:
+        wait_behind(last, recipe, folder)
     train(config, folder, recipe=recipe, resume=resume)
 
 
-def train_and_kill(config: TrainConfig, folder: Path, step: int, delay: float) -> int | None:
+def wait_behind(step: int, recipe: Recipe, folder: Path) -> None:
+    """However late the signal comes that kills the training, it is not over before."""
+    make = recipe.task
+
+    def wait(*_: object) -> None:
+        if is_recorded(step, folder):
+            signal.pause()
+
+    def task(plan: Plan) -> torch.nn.Module:
+        made = make(plan)
+        made.register_forward_pre_hook(wait)
+        return made
+
+    recipe.task = task
+
+
+def is_recorded(step: int, folder: Path) -> bool:
+    record = folder / "metrics.jsonl"
+    return record.exists() and f'"step": {step},' in record.read_text()
+
+
+def train_and_kill(config: TrainConfig, folder: Path, step: int, last: int, delay: float) -> int:
     """Trains in another process, killed without warning `delay` seconds after `step`."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["elite.engine.train", "elite.engine.distillation", "stand_in"])
-    process = context.Process(target=start_or_resume, args=(config, folder))
+    process = context.Process(target=start_or_resume, args=(config, folder, last))
     process.start()
-    end = time.monotonic() + TIMEOUT
-    record = folder / "metrics.jsonl"
-    while time.monotonic() < end and process.is_alive():
-        if record.exists() and f'"step": {step},' in record.read_text():
-            break
+    while process.is_alive() and not is_recorded(step, folder):
         time.sleep(0.001)
     time.sleep(delay)
     process.kill()
     process.join()
+    assert process.exitcode is not None
     return process.exitcode
 
 
 @pytest.mark.parametrize("kind", [student, student_and_teacher])
 def test_a_killed_training_ends_as_an_undisturbed_one(
-    kind: Callable[[Path], Case], dataset: Path, tmp_path: Path
+    kind: Callable[[Path], Case], dataset: Path, tmp_path: Path, one_thread: None
 ) -> None:
     case = kind(dataset)
     epochs = case.steps * (KILLS + 1) // SCANS
@@ -103,9 +125,9 @@ def test_a_killed_training_ends_as_an_undisturbed_one(
     whole, run = tmp_path / "whole", tmp_path / "run"
     rng = np.random.default_rng(0)
     for kill in range(KILLS):
-        step = kill * case.steps + 1
+        step, last = kill * case.steps + 1, (kill + 1) * case.steps
         delay = rng.uniform(0.0, case.delay)
-        assert train_and_kill(config, run, step, delay) == -signal.SIGKILL
+        assert train_and_kill(config, run, step, last, delay) == -signal.SIGKILL
     start_or_resume(config, run)
     start_or_resume(config, whole)
 

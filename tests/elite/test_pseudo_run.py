@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -136,16 +135,18 @@ def test_a_frame_that_is_broken_or_whose_data_changed_is_made_again(
 def test_killed_at_any_moment_and_repeated(
     street: Path, made: Path, tmp_path: Path, spec: DatasetSpec
 ) -> None:
+    """As soon as a number of files is there, which may be any."""
     whole = content(made)
-    delays = np.random.default_rng(int.from_bytes(os.urandom(4), "big")).uniform(0, 0.3, KILLS)
-    for kill, delay in enumerate(delays):
+    counts = np.random.default_rng(0).integers(0, len(whole), KILLS)
+    for kill, count in enumerate(sorted(counts)):
         out = tmp_path / str(kill // 2)  # every second one meets what the one before left
         command = [sys.executable, "-c", MAKE, str(street), str(out)]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
             process.stdout.readline()
-            time.sleep(delay)
-            process.send_signal(signal.SIGKILL)
+            while process.poll() is None and sum(1 for _ in out.rglob("*.*")) < count:
+                time.sleep(0.001)
+            process.kill()
         found = content(out)
         assert all(found[name] == whole[name] for name in found if not name.endswith(".tmp"))
     for out in tmp_path.iterdir():

@@ -91,6 +91,7 @@ def test_labels_are_those_of_the_logits(student, capacity) -> None:
         assert torch.equal(labels, (logits[:, 1:].argmax(dim=1) + 1) * valid)
 
 
+@pytest.mark.cpu_kernels("of the CPU's memory pool")
 @torch.no_grad()
 def test_scans_after_the_first_allocate_nothing(student) -> None:
     """Nothing of 64 KiB or more, which is what the system would have to clear."""

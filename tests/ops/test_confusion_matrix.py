@@ -1,5 +1,6 @@
 import pytest
 import torch
+from immediate import immediate_error
 from torch import Tensor
 
 import elite_ops
@@ -61,6 +62,7 @@ def test_rejects_wrong_arguments() -> None:
         confusion_matrix(prediction, target, -1)
 
 
+@immediate_error
 @pytest.mark.parametrize("bad", [-1, 3, 2**40])
 def test_rejects_a_label_out_of_range(bad: int) -> None:
     good = torch.zeros(50_000, dtype=torch.int64)
@@ -73,11 +75,10 @@ def test_rejects_a_label_out_of_range(bad: int) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_leaves_out_a_label_out_of_range_on_cuda() -> None:
-    labels = torch.tensor([[0, 1, 2**40], [0, -1, 1]], device="cuda")
+def test_leaves_out_a_label_out_of_range_on_cuda(cuda: torch.device) -> None:
+    labels = torch.tensor([[0, 1, 2**40], [0, -1, 1]], device=cuda)
     assert confusion_matrix(labels[0], labels[1], 2).tolist() == [[1, 0], [0, 0]]
-    with pytest.raises(IndexError, match="label"):
+    with pytest.raises(IndexError, match="confusion_matrix: `prediction` and `target` must"):
         elite_ops.check_device_errors()
 
 

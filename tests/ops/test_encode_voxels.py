@@ -264,13 +264,11 @@ def test_backward_rejects(grad_out: Tensor, error: type[Exception], message: str
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_gradients_of_many_columns_on_cuda() -> None:
+def test_gradients_of_many_columns_on_cuda(cuda: torch.device) -> None:
     """In double, whose sums take most of the shared memory."""
-    device = torch.device("cuda")
     assert all(
         g.isfinite().all()
-        for g in gradients(encode_voxels, random_case(40, 9, 256, 5, device), torch.float64)
+        for g in gradients(encode_voxels, random_case(40, 9, 256, 5, cuda), torch.float64)
     )
     with pytest.raises(ValueError, match="`points` must have at most 256 columns for gradients"):
-        gradients(encode_voxels, random_case(40, 9, 257, 5, device), torch.float64)
+        gradients(encode_voxels, random_case(40, 9, 257, 5, cuda), torch.float64)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from immediate import immediate
 from torch import Tensor
 from torch.library import opcheck
 
@@ -214,14 +215,20 @@ REJECTED = [
     ({"indices": torch.zeros(3).int()}, ValueError, "`indices` must have 2 dimensions"),
     ({"indices": torch.zeros(1, 3).int()}, ValueError, "`indices` must have size 4"),
     ({"indices": torch.zeros(1, 4).long()}, TypeError, "`indices` must be Int, got Long"),
-    (
+    immediate(
         {"indices": torch.zeros(2, 4).int()},
         ValueError,
         r"unique, got .* at rows 0 and 1",
     ),
-    ({"indices": torch.tensor([[0, 0, 0, 4]]).int()}, IndexError, r"\(0, 0, 0, 4\) at row 0"),
-    ({"indices": torch.tensor([[0, 0, -1, 0]]).int()}, IndexError, "`indices` must be inside"),
-    ({"indices": torch.tensor([[2, 0, 0, 0]]).int()}, IndexError, "`indices` must be inside"),
+    immediate(
+        {"indices": torch.tensor([[0, 0, 0, 4]]).int()}, IndexError, r"\(0, 0, 0, 4\) at row 0"
+    ),
+    immediate(
+        {"indices": torch.tensor([[0, 0, -1, 0]]).int()}, IndexError, "`indices` must be inside"
+    ),
+    immediate(
+        {"indices": torch.tensor([[2, 0, 0, 0]]).int()}, IndexError, "`indices` must be inside"
+    ),
     ({"spatial_shape": (4, 4)}, ValueError, "`spatial_shape` must have 3 entries"),
     ({"spatial_shape": (4, 4, 0)}, ValueError, "`spatial_shape` must be between 1 and 2"),
     ({"spatial_shape": (2**24, 2**24, 2**15)}, ValueError, "must fit in a 63-bit key"),
@@ -256,14 +263,17 @@ def test_rejects_two_of_three_axes() -> None:
 @pytest.mark.gpu
 @pytest.mark.parametrize(
     ("rows", "message"),
-    [([[0, 0, 0, 0], [0, 0, 0, 4]], "outside its range"), ([[0, 1, 1, 1]] * 2, "must be unique")],
+    [
+        ([[0, 0, 0, 0], [0, 0, 0, 4]], "must be inside the grid"),
+        ([[0, 1, 1, 1]] * 2, "must be unique"),
+    ],
 )
-def test_wrong_voxels_are_reported_from_the_device(rows: list[list[int]], message: str) -> None:
+def test_wrong_voxels_are_reported_from_the_device(
+    cuda: torch.device, rows: list[list[int]], message: str
+) -> None:
     from elite_ops import check_device_errors
 
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    indices = torch.tensor(rows, dtype=torch.int32, device="cuda")
+    indices = torch.tensor(rows, dtype=torch.int32, device=cuda)
     build_kernel_map(indices, spatial_shape=(4, 4, 4), batch_size=1)
-    with pytest.raises(IndexError, match=message):
+    with pytest.raises(IndexError, match=f"build_kernel_map: .*{message}"):
         check_device_errors()

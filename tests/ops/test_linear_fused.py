@@ -1,6 +1,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from immediate import immediate_error
 from segment_cases import scan_inverse
 from torch import Tensor
 from torch.testing import assert_close
@@ -160,10 +161,6 @@ def test_rejects_wrong_arguments() -> None:
         linear_fused(x, w, b[1:])
     with pytest.raises(TypeError, match="linear_fused: `rows` must be Int, got Long"):
         linear_fused(x, w, b, rows=rows.long())
-    with pytest.raises(IndexError, match="linear_fused: `rows` must be -1 or a row of their mat"):
-        linear_fused(x[:3], w, b, rows=rows)
-    with pytest.raises(IndexError, match="linear_fused: `rows` must be -1 or a row of their mat"):
-        linear_fused(x, w, b, residuals=[(residual[:3], rows)])
     with pytest.raises(ValueError, match=r"`residuals\[0\]` must have size 40 in dimension 0"):
         linear_fused(x, w, b, residuals=[(residual[1:], None)])
     with pytest.raises(ValueError, match=r"`residuals\[1\]` must have size 5 in dimension 1"):
@@ -199,3 +196,32 @@ def test_does_not_depend_on_the_number_of_threads() -> None:
     finally:
         torch.set_num_threads(before)
     assert all(torch.equal(result, results[0]) for result in results)
+
+
+WRONG_ROWS = "linear_fused: `rows` must be -1 or a row of their matrix"
+
+
+@immediate_error
+def test_rejects_rows_that_do_not_exist() -> None:
+    x, w, b, rows, ((residual, _), _) = random_case(40, 6, 5, torch.float32, torch.device("cpu"))
+    with pytest.raises(IndexError, match=WRONG_ROWS):
+        linear_fused(x[:3], w, b, rows=rows)
+    with pytest.raises(IndexError, match=WRONG_ROWS):
+        linear_fused(x, w, b, residuals=[(residual[:3], rows)])
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [(6, 5), (64, 64)])
+def test_rows_that_do_not_exist_add_nothing_on_cuda(
+    cuda: torch.device, channels: tuple[int, int]
+) -> None:
+    x, w, b, rows, ((residual, _), _) = random_case(40, *channels, torch.float32, cuda)
+    none, wrong = torch.full_like(rows, -1), rows.clone()
+    none[5:], wrong[:5] = rows[5:], 1000
+    assert torch.equal(linear_fused(x, w, b, rows=wrong), linear_fused(x, w, b, rows=none))
+    with pytest.raises(IndexError, match=WRONG_ROWS):
+        check_device_errors()
+    got, want = (linear_fused(x, w, b, residuals=[(residual, r)]) for r in (wrong, none))
+    assert torch.equal(got, want)
+    with pytest.raises(IndexError, match=WRONG_ROWS):
+        check_device_errors()

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from elite_ops import cpu_memory, empty_cpu_cache, linear_fused
 
+pytestmark = pytest.mark.cpu_kernels("of the CPU's memory pool")
+
 ROWS = 3000  # of 64 floats: 750 KiB
 
 

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from immediate import immediate
 from torch import Tensor
 from torch.library import opcheck
 
@@ -158,8 +159,10 @@ REJECTED = [
     (BOXES, SCORES, 1.5, ValueError, r"`iou_threshold` must lie in \[0, 1\], got 1.5"),
     (BOXES, SCORES, -0.1, ValueError, r"`iou_threshold` must lie in \[0, 1\], got -0.1"),
     (BOXES, SCORES, float("nan"), ValueError, r"`iou_threshold` must lie in \[0, 1\], got nan"),
-    (NAN_BOXES, SCORES, 0.5, ValueError, r"`boxes` must not hold a NaN, got one in row 1"),
-    (BOXES, NAN_SCORES, 0.5, ValueError, r"`scores` must not hold a NaN, got one in row 2"),
+    immediate(NAN_BOXES, SCORES, 0.5, ValueError, r"`boxes` must not hold a NaN, got one in row 1"),
+    immediate(
+        BOXES, NAN_SCORES, 0.5, ValueError, r"`scores` must not hold a NaN, got one in row 2"
+    ),
 ]
 
 
@@ -170,9 +173,7 @@ def test_rejects(boxes, scores, iou_threshold, error, message):
 
 
 @pytest.mark.gpu
-def test_nan_on_cuda():
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    boxes, scores = NAN_BOXES.cuda(), NAN_SCORES.cuda()
+def test_nan_on_cuda(cuda):
+    boxes, scores = NAN_BOXES.to(cuda), NAN_SCORES.to(cuda)
     assert nms(boxes, scores, 0.5).tolist() == [0, 1, 2]
-    assert nms(boxes, NAN_SCORES.roll(1).cuda(), 0.5).tolist() == [1, 2, 0]
+    assert nms(boxes, NAN_SCORES.roll(1).to(cuda), 0.5).tolist() == [1, 2, 0]

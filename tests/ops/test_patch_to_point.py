@@ -1,5 +1,6 @@
 import pytest
 import torch
+from immediate import immediate
 from torch import Tensor
 from torch.library import opcheck
 from torch.nn.functional import interpolate
@@ -216,16 +217,26 @@ REJECTED = [
     (FEATURES, PIXEL, BATCH_INDEX[None], ValueError, r"`batch_index` must have 1 dimensions"),
     (FEATURES, PIXEL, BATCH_INDEX[1:], ValueError, r"`batch_index` must have size 5"),
     (FEATURES, PIXEL, BATCH_INDEX.int(), TypeError, r"`batch_index` must be Long, got Int"),
-    (FEATURES, PIXEL, BATCH_INDEX + 3, IndexError, r"`pixel` must lie inside one of 3 images"),
-    (FEATURES, PIXEL, BATCH_INDEX - 3, IndexError, r"`pixel` must lie inside one of 3 images"),
-    (
+    immediate(
+        FEATURES, PIXEL, BATCH_INDEX + 3, IndexError, r"`pixel` must lie inside one of 3 images"
+    ),
+    immediate(
+        FEATURES, PIXEL, BATCH_INDEX - 3, IndexError, r"`pixel` must lie inside one of 3 images"
+    ),
+    immediate(
         FEATURES,
         PIXEL - 64,
         BATCH_INDEX,
         IndexError,
         r"images of 20 x 64 pixels, got \(-.* in row 0",
     ),
-    (FEATURES, PIXEL + 64, BATCH_INDEX, IndexError, r"images of 20 x 64 pixels, got \(.* in row 0"),
+    immediate(
+        FEATURES,
+        PIXEL + 64,
+        BATCH_INDEX,
+        IndexError,
+        r"images of 20 x 64 pixels, got \(.* in row 0",
+    ),
 ]
 
 
@@ -262,15 +273,13 @@ def test_backward_rejects(position, argument, error, message):
 
 
 @pytest.mark.gpu
-def test_pixels_outside_on_cuda_are_zero_and_reported():
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    features, pixel, batch_index = inputs(50, torch.float32, "cuda")
+def test_pixels_outside_on_cuda_are_zero_and_reported(cuda):
+    features, pixel, batch_index = inputs(50, torch.float32, cuda)
     want = patch_to_point(features, pixel, batch_index, IMAGE_SIZE)
     pixel[7, 0], batch_index[9] = 20, 3
     want[[7, 9]] = 0
     out = patch_to_point(features, pixel, batch_index, IMAGE_SIZE)
     assert torch.equal(out, want)
     assert gradients(out, features).isfinite().all()
-    with pytest.raises(IndexError, match=r"an index or a coordinate was outside its range"):
+    with pytest.raises(IndexError, match="patch_to_point: `pixel` must lie inside its image"):
         elite_ops.check_device_errors()

@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from immediate import immediate
 from torch import Tensor
 from torch.library import opcheck
 
@@ -154,12 +155,14 @@ REJECTED = [
     ((POINTS, CAMERAS, (8, 8), BATCH_INDEX[None]), ValueError, r"`batch_index` must have 1 dim"),
     ((POINTS, CAMERAS, (8, 8), BATCH_INDEX[1:]), ValueError, r"`batch_index` must have size 5"),
     ((POINTS, CAMERAS, (8, 8), BATCH_INDEX.int()), TypeError, r"`batch_index` must be Long"),
-    (
+    immediate(
         (POINTS, CAMERAS, (8, 8), BATCH_INDEX * 0 + 3),
         IndexError,
         r"`batch_index` must be in \[0, 3",
     ),
-    ((POINTS, CAMERAS, (8, 8), BATCH_INDEX * 0 - 1), IndexError, r"got values from -1 to -1"),
+    immediate(
+        (POINTS, CAMERAS, (8, 8), BATCH_INDEX * 0 - 1), IndexError, r"got values from -1 to -1"
+    ),
 ]
 
 
@@ -170,12 +173,10 @@ def test_rejects(arguments, error, message):
 
 
 @pytest.mark.gpu
-def test_batch_index_out_of_range_on_cuda_is_invalid_and_reported():
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device")
-    points, cameras, batch_index = inputs(50, device="cuda")
+def test_batch_index_out_of_range_on_cuda_is_invalid_and_reported(cuda):
+    points, cameras, batch_index = inputs(50, device=cuda)
     pixel, valid = project_points(points, cameras, (8, 8), torch.full_like(batch_index, 3))
     assert not valid.any()
     assert (pixel == -1).all()
-    with pytest.raises(IndexError, match=r"an index or a coordinate was outside its range"):
+    with pytest.raises(IndexError, match="project_points: `batch_index` must be in"):
         elite_ops.check_device_errors()

@@ -1,5 +1,6 @@
 import pytest
 import torch
+from immediate import immediate_error
 from segment_cases import SIZES, random_inverse, scan_inverse
 from torch import Tensor
 
@@ -91,6 +92,7 @@ def test_rejects_wrong_arguments() -> None:
         build_all_segments([inverse] * 2, [3])
 
 
+@immediate_error
 @pytest.mark.parametrize("bad", [-2, 3, 2**31 - 1])
 def test_rejects_a_segment_out_of_range(bad: int) -> None:
     inverse = torch.tensor([0, -1, bad, 2], dtype=torch.int32)
@@ -99,13 +101,12 @@ def test_rejects_a_segment_out_of_range(bad: int) -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
-def test_leaves_out_a_segment_out_of_range_on_cuda() -> None:
-    inverse = torch.tensor([0, 7, -2, 2], dtype=torch.int32, device="cuda")
+def test_leaves_out_a_segment_out_of_range_on_cuda(cuda: torch.device) -> None:
+    inverse = torch.tensor([0, 7, -2, 2], dtype=torch.int32, device=cuda)
     segments = build_segments(inverse, 3)
     assert segments.order.tolist() == [0, 3, 1, 2]
     assert segments.offsets.tolist() == [0, 1, 1, 2]
-    with pytest.raises(IndexError, match="outside its range"):
+    with pytest.raises(IndexError, match="build_segments: `inverse` must be in"):
         elite_ops.check_device_errors()
 
 

@@ -10,11 +10,13 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from immediate import immediate
 from torch import Tensor
 from torch.library import opcheck
 from torch.testing import assert_close
+from variants import skip_missing_variant
 
-from elite_ops import build_info, check_device_errors, sparse_conv, sparse_conv_fused
+from elite_ops import check_device_errors, sparse_conv, sparse_conv_fused
 from elite_ops.kernel_map import KernelMap
 from elite_ops.reference import sparse_conv as reference
 
@@ -203,10 +205,7 @@ def test_fused(
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_every_variant(device: torch.device, dtype: torch.dtype, variant: int) -> None:
     """What the table of csrc/cuda/sparse_conv_variant.h may choose; the CPU has one way."""
-    if device.type == "cuda" and variant >= 5:
-        hopper = torch.cuda.get_device_capability(device) == (9, 0)
-        if not (hopper and "9.0a" in str(build_info()["cuda_architectures"])):
-            pytest.skip("warpgroup products need compute capability 9.0 and a build for 9.0a")
+    skip_missing_variant(device, variant)
     kernel_map = move(submanifold_map(random_indices(333), (3, 3, 1)), device)
     inputs = random_inputs(kernel_map, 128, 48, dtype)
     features, weight, bias = (t.detach() for t in inputs)
@@ -414,8 +413,12 @@ REJECTED = [
     ({"bias": torch.zeros(5).double()}, TypeError, "`bias` must be Float, got Double"),
     ({"neighbors": torch.zeros(3, 4)}, TypeError, "`neighbors` must be Int, got Float"),
     ({"neighbors": torch.zeros(3, dtype=INT)}, ValueError, "`neighbors` must have 2 dimensions"),
-    ({"neighbors": torch.full((3, 4), 4, dtype=INT)}, IndexError, "`neighbors` must be -1 or"),
-    ({"neighbors": torch.full((3, 4), -2, dtype=INT)}, IndexError, "`neighbors` must be -1 or"),
+    immediate(
+        {"neighbors": torch.full((3, 4), 4, dtype=INT)}, IndexError, "`neighbors` must be -1 or"
+    ),
+    immediate(
+        {"neighbors": torch.full((3, 4), -2, dtype=INT)}, IndexError, "`neighbors` must be -1 or"
+    ),
     ({"transposed": torch.zeros(2, 4, dtype=INT)}, ValueError, "`transposed` must have size 3"),
     ({"transposed": torch.zeros(3, 5, dtype=INT)}, ValueError, "`transposed` must have size 4"),
 ]
@@ -439,8 +442,6 @@ def test_rejects_in_the_other_ops() -> None:
     features, weight, bias = torch.zeros(4, 2), torch.zeros(3, 2, 5), torch.zeros(5)
     with pytest.raises(ValueError, match="backward_weight: `grad_out` must have size 4"):
         OPS.sparse_conv_backward_weight(features, torch.zeros(3, 5), table, table, True)
-    with pytest.raises(IndexError, match="backward_weight: `neighbors` must be -1 or"):
-        OPS.sparse_conv_backward_weight(features, torch.zeros(4, 5), table + 4, table, True)
     with pytest.raises(ValueError, match="sparse_conv_fused: `residual` must have size 5"):
         OPS.sparse_conv_fused(features, weight, bias, table, torch.zeros(4, 2), 1.0)
     fused = partial(OPS.sparse_conv_fused, features, weight, bias, table, None, 1.0)
@@ -470,3 +471,27 @@ def test_rejects_groups_that_do_not_fit() -> None:
     ]:
         with pytest.raises(error, match="sparse_conv: " + message):
             OPS.sparse_conv(*inputs, *groups)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [(2, 5), (64, 64)])
+@pytest.mark.parametrize("wrong", [-2, 4])
+def test_neighbors_that_do_not_exist_add_nothing_on_cuda(
+    cuda: torch.device, channels: tuple[int, int], wrong: int
+) -> None:
+    """In the forward op, and in the gradient of the weight."""
+    none = torch.tensor([[0, -1, 2, 3], [3, 2, 1, -1], [-1] * 4], dtype=INT, device=cuda)
+    table = none.where(none >= 0, torch.full_like(none, wrong))
+    features, grad_out = (torch.randn(4, c, device=cuda).half() for c in channels)
+    weight = torch.randn(3, *channels, device=cuda).half()
+
+    def results(table: Tensor) -> list[Tensor]:
+        return [
+            OPS.sparse_conv(features, weight, None, table, table, True),
+            OPS.sparse_conv_backward_weight(features, grad_out, table, table, True),
+        ]
+
+    for got, want in zip(results(table), results(none), strict=True):
+        assert torch.equal(got, want)
+    with pytest.raises(IndexError, match="sparse_conv: `neighbors` must be -1 or a row"):
+        check_device_errors()

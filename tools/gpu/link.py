@@ -80,7 +80,7 @@ def compile_command(machine: Machine, target: Path) -> list[str]:
 
 
 def link_command(machine: Machine, objects: list[Path], target: Path) -> list[str]:
-    runtime = build_flags.torch_runtime(machine.torch_folder, machine.cuda)
+    runtime = build_flags.runtime_beside(machine.torch_folder, machine.cuda)
     if runtime is None:  # then torch loads the toolkit's
         major = machine.cuda.split(".")[0]
         runtime = build_flags.toolkit() / f"lib64/libcudart.so.{major}"

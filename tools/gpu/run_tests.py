@@ -25,8 +25,8 @@ TESTS = Path(__file__).parents[2] / "tests"
 
 
 def files_for_a_gpu(folder: Path) -> list[str]:
-    """Files that name the mark, or the fixture `device` among a function's parameters."""
-    names = re.compile(r"mark\.gpu|def \w+\([^)]*\bdevice\b")
+    """Files that name the mark, or among a function's parameters a fixture that has it."""
+    names = re.compile(r"mark\.gpu|def \w+\([^)]*\b(device|cuda)\b")
     return sorted(str(p) for p in folder.rglob("test_*.py") if names.search(p.read_text("utf-8")))
 
 

@@ -30,6 +30,11 @@ $(THREADED)/$(1)/faults: $(THREADED)/$(1)/faults.o $(THREADED)/$(1)/threads.o
 endef
 $(foreach build,tsan asan portable aarch64,$(eval $(call threaded_build,$(build))))
 
+# For Arm boxes: compiled by a cross compiler, run by an emulator of the processor.
+QEMU ?= qemu-aarch64
+aarch64: $(THREADED)/aarch64/kernels
+	$(QEMU) $<
+
 threads: $(THREADED)/tsan/kernels $(THREADED)/asan/kernels $(THREADED)/portable/kernels
 	@for program in $^; do echo "$$program"; $$program || exit 1; done
 

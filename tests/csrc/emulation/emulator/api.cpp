@@ -1,6 +1,8 @@
 #include "emulator/api.h"
 
+#include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <unordered_map>
 #include <utility>
 
@@ -15,10 +17,9 @@ constexpr int kBlocksPerMultiprocessor = 1;
 
 cudaError_t last_error = cudaSuccess;
 
-std::unordered_map<const void*, size_t>& granted_shared_bytes() {
-  static std::unordered_map<const void*, size_t> granted;
-  return granted;
-}
+// How much dynamic shared memory kernels were granted.
+std::unordered_map<const void*, size_t> granted_shared_bytes;
+std::mutex grants;
 
 }  // namespace
 
@@ -30,8 +31,9 @@ cudaError_t remember(cudaError_t error) {
 }
 
 size_t permitted_shared_bytes(const void* kernel) {
-  const auto granted = granted_shared_bytes().find(kernel);
-  return granted == granted_shared_bytes().end() ? kSharedBytesByDefault : granted->second;
+  const std::lock_guard<std::mutex> lock(grants);
+  const auto granted = granted_shared_bytes.find(kernel);
+  return granted == granted_shared_bytes.end() ? kSharedBytesByDefault : granted->second;
 }
 
 }  // namespace emulation
@@ -42,6 +44,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaSuccess";
     case cudaErrorInvalidValue:
       return "cudaErrorInvalidValue";
+    case cudaErrorMemoryAllocation:
+      return "cudaErrorMemoryAllocation";
     case cudaErrorInvalidConfiguration:
       return "cudaErrorInvalidConfiguration";
     case cudaErrorInvalidMemcpyDirection:
@@ -56,6 +60,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "no error";
     case cudaErrorInvalidValue:
       return "invalid argument";
+    case cudaErrorMemoryAllocation:
+      return "out of memory";
     case cudaErrorInvalidConfiguration:
       return "invalid configuration argument";
     case cudaErrorInvalidMemcpyDirection:
@@ -109,6 +115,41 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
   return emulation::remember(cudaErrorInvalidValue);
 }
 
+// Starts as garbage, as a device's memory may.
+cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+  *pointer = std::malloc(bytes);
+  if (*pointer == nullptr) return emulation::remember(cudaErrorMemoryAllocation);
+  std::memset(*pointer, emulation::kGarbage, bytes);
+  return cudaSuccess;
+}
+
+cudaError_t cudaFree(void* pointer) {
+  std::free(pointer);
+  return cudaSuccess;
+}
+
+cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = nullptr;
+  return cudaSuccess;
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+
+cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
+
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
+  thread_local cudaStreamCaptureMode of_thread = cudaStreamCaptureModeGlobal;
+  std::swap(*mode, of_thread);
+  return cudaSuccess;
+}
+
+cudaError_t cudaMemcpy(void* to, const void* from, size_t bytes, cudaMemcpyKind) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
+  return cudaSuccess;
+}
+
 cudaError_t cudaMemsetAsync(void* pointer, int value, size_t bytes, cudaStream_t) {
   ++emulation::num_enqueued;
   if (bytes > 0) std::memset(pointer, value, bytes);
@@ -128,7 +169,14 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
   if (value < 0 || static_cast<size_t>(value) > emulation::kSharedBytesAtMost) {
     return emulation::remember(cudaErrorInvalidValue);
   }
-  granted_shared_bytes()[kernel] = static_cast<size_t>(value);
+  // The attribute belongs to the process: lowered, it fails the launch that another thread is about
+  // to make.
+  const std::lock_guard<std::mutex> lock(grants);
+  size_t& granted = granted_shared_bytes[kernel];
+  if (static_cast<size_t>(value) < granted) {
+    emulation::fail("shared memory of a kernel lowered from %zu to %d bytes", granted, value);
+  }
+  granted = static_cast<size_t>(value);
   return cudaSuccess;
 }
 

@@ -45,8 +45,9 @@ struct Block {
 };
 
 Block block;
+// The stack that a launch comes from.
 Fibre& host() {
-  static Fibre fibre;
+  thread_local Fibre fibre;
   return fibre;
 }
 

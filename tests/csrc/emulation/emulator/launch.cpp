@@ -1,5 +1,7 @@
 #include "emulator/launch.h"
 
+#include <mutex>
+
 #include "emulator/shared_memory.h"
 
 namespace emulation {
@@ -28,6 +30,9 @@ cudaError_t launch(const cudaLaunchConfig_t& config, const void* kernel, Kernel 
   if (config.dynamicSmemBytes > permitted_shared_bytes(kernel)) {
     return remember(cudaErrorInvalidValue);
   }
+  // One kernel at a time: the emulated threads share one set of built-in variables.
+  static std::mutex device;
+  const std::lock_guard<std::mutex> lock(device);
   ++num_enqueued;
   gridDim = config.gridDim;
   blockDim = config.blockDim;
