@@ -117,18 +117,18 @@ def ended() -> dict[str, Ended]:
         "wrong": python('print(\'{"problem": "it is off"}\'); exit(1)'),
         "watched": python('print(\'{"scene": "small", "error": 0}\\n=== 1 error\'); exit(1)'),
     }
-    return {one.name: one for one in run_all(commands, jobs=5, timeout=3)}
+    return {one.name: one for one in run_all(commands, jobs=5, timeout=6)}
 
 
 def test_each_end_is_told_and_the_others_run(ended: dict[str, Ended]) -> None:
     assert {name: smoke.outcome_of(one).problem for name, one in ended.items()} == {
         "right": None,
         "crash": "ended by SIGSEGV",
-        "hang": "no end after 3 s",
+        "hang": "no end after 6 s",
         "wrong": "it is off",
         "watched": "exit status 1",
     }
-    assert ended["hang"].seconds < 10
+    assert ended["hang"].seconds < 60
 
 
 def test_what_was_done_before_a_fault_is_kept(ended: dict[str, Ended]) -> None:

@@ -45,8 +45,8 @@ def run(project: Path, script: str, limit: int) -> dict[str, str]:
 
 def test_the_first_call_builds_where_it_cannot_link_and_goes_on(project: Path) -> None:
     begin = time.monotonic()
-    ended = run(project, "first.sh", limit=4)
-    assert time.monotonic() - begin < 30
+    ended = run(project, "first.sh", limit=8)
+    assert time.monotonic() - begin < 60
     assert list(ended) == ["link", "build", "scans", "wheels", "smoke", "student", "test"]
     assert ended["link"] == "failed (3)"
     assert ended["build"] == ended["smoke"] == ended["student"] == "done"
@@ -66,7 +66,7 @@ def test_the_second_call_repeats_failures_only_where_they_are_known(project: Pat
 
     shutil.rmtree(project / "out")
     (project / "build/bundle/failed.json").write_text("{}")
-    ended = run(project, "second.sh", limit=3)
+    ended = run(project, "second.sh", limit=6)
     assert ended["failures"].startswith("cut after")
     assert (project / ".pytest_cache/v/cache/lastfailed").read_text() == "{}"
 
