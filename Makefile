@@ -9,10 +9,11 @@ BIN = $(VENV)/bin
 INSTALL = $(BIN)/python -m pip install --quiet --no-compile
 EXTRAS ?= test,segment
 
-GPU_CHECKS = gpu-test gpu-memcheck gpu-racecheck gpu-synccheck gpu-initcheck
-.PHONY: $(GPU_CHECKS) help setup build test lint format emulate emulated threads nvcc cuda-build
+GPU_VERBS = gpu-bundle gpu-check gpu-smoke gpu-test gpu-memcheck gpu-racecheck gpu-synccheck \
+  gpu-profile gpu-bench
+.PHONY: $(GPU_VERBS) help setup build test lint format emulate emulated threads nvcc cuda-build
 .PHONY: test-emulated test-emulated-asan test-emulated-scan aarch64
-.PHONY: resources bench cpu-bench gpu-check gpu-bench performance demo clean
+.PHONY: resources bench cpu-bench performance demo clean
 
 help:
 	@echo "setup   virtual environment with the dependencies, and the package built into it"
@@ -28,6 +29,7 @@ help:
 	@echo "resources  registers of every kernel, into docs/resources.md"
 	@echo "cpu-bench  the figures of a CPU in docs/performance.md"
 	@echo "gpu-check  tests and sanitizers on a GPU    gpu-bench  benchmarks on a GPU, with peers"
+	@echo "gpu-bundle  what is carried to a GPU machine without a network (docs/gpu.md)"
 
 # ---- environment -------------------------------------------------------------------------------
 
@@ -75,3 +77,4 @@ clean:
 	rm -rf build
 
 include tools/make/emulated.mk tools/make/threads.mk tools/make/cuda.mk tools/make/gpu.mk
+include tools/make/bundle.mk

@@ -6,7 +6,6 @@ compiler processes. Sources and flags are in tools/build_flags.py.
 """
 
 import importlib.util
-import json
 import os
 import sys
 import sysconfig
@@ -92,11 +91,8 @@ class Build(BuildExtension):
 
     def run(self) -> None:
         super().run()
-        note = {"torch": str(torch.__version__), "python": sysconfig.get_python_version()}
-        target = Path(self.get_ext_fullpath("elite_ops._C")).with_name("_build.json")
-        temporary = target.with_suffix(".tmp")
-        temporary.write_text(json.dumps(note) + "\n")
-        temporary.replace(target)
+        package = Path(self.get_ext_fullpath("elite_ops._C")).parent
+        build_flags.write_note(package, str(torch.__version__))
 
 
 setup(ext_modules=[extension(toolkit is not None)], cmdclass={"build_ext": Build})

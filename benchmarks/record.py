@@ -2,8 +2,9 @@
 
     python benchmarks/record.py --name NAME [--seconds N] [FILES AND OPTIONS OF PYTEST]
 
-writes benchmarks/results/NAME.json: the device, versions, commit and load of the machine, one entry
-per result, and what was missing, with the reason. `report.py` makes docs/performance.md of it.
+writes benchmarks/results/NAME.json, again after each benchmark: the device, versions, commit and
+load of the machine, one entry per result, and what was missing, with the reason. `report.py` makes
+docs/performance.md of it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import platform
 import re
 import subprocess
 import sys
-import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,15 +60,26 @@ class Budget:
             self.session.shouldstop = "the time is up"
 
 
-def run(arguments: list[str], budget: Budget) -> tuple[int, dict[str, Any], dict[str, str]]:
-    """Pytest's exit status, what pytest-benchmark wrote, and why tests were skipped."""
-    skipped = Skipped()
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "benchmark.json")
-        options = ["--benchmark-only", f"--benchmark-json={path}", "--benchmark-columns=median"]
-        status = pytest.main([*options, *arguments], plugins=[skipped, budget])
-        text = path.read_text() if path.exists() else ""
-    return int(status), json.loads(text or '{"benchmarks": []}'), skipped.reasons
+class Measured:
+    """Collects what pytest-benchmark knows of each benchmark, and hands it on as each one ends."""
+
+    def __init__(self, keep: Callable[[list[dict[str, Any]]], None]) -> None:
+        self.keep = keep
+        self.benchmarks: list[dict[str, Any]] = []
+
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+        fixture = getattr(item, "funcargs", {}).get("benchmark")
+        if call.when == "call" and call.excinfo is None and fixture and fixture.stats:
+            known = fixture.stats.as_dict(include_data=False)
+            text = json.dumps(known, default=lambda value: f"UNSERIALIZABLE[{value!r}]")
+            self.benchmarks.append(json.loads(text))
+            self.keep(self.benchmarks)
+
+
+def run(arguments: list[str], *plugins: object) -> int:
+    """Pytest's exit status."""
+    options = ["--benchmark-only", "--benchmark-columns=median"]
+    return int(pytest.main([*options, *arguments], plugins=plugins))
 
 
 def case_of(parameters: dict[str, Any] | None) -> dict[str, Any]:
@@ -102,7 +114,12 @@ def missing_entries(reasons: dict[str, str]) -> list[dict[str, Any]]:
 
 
 def commit() -> str:
-    """The commit that is checked out, marked if files other than results differ from it."""
+    """The commit that is checked out, marked if files other than results differ from it.
+
+    $ELITE_COMMIT names it where the files were brought without their history.
+    """
+    if given := os.environ.get("ELITE_COMMIT"):
+        return given
     found = _git("rev-parse", "--short", "HEAD")
     if found.returncode != 0:
         return "unknown"
@@ -150,28 +167,41 @@ def machine() -> dict[str, Any]:
 
 
 def record(name: str, arguments: list[str], folder: Path, seconds: float) -> int:
-    """Runs the benchmarks and writes `folder/name.json`; returns pytest's exit status."""
-    budget = Budget(seconds)
-    checked_out, load = commit(), [round(os.getloadavg()[0], 1)]
-    status, raw, reasons = run(arguments, budget)
-    if not raw["benchmarks"]:
-        return status or 1
-    about = raw["benchmarks"][0]["extra_info"]
-    result = {
+    """Runs the benchmarks and returns pytest's exit status.
+
+    `folder/name.json` is written after each of them: where the run is cut, the rest is kept.
+    """
+    budget, skipped = Budget(seconds), Skipped()
+    heading = {
         "name": name,
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
-        "commit": checked_out,
-        "machine": machine() | {"compiler": about["compiler"]},
+        "commit": commit(),
+        "machine": machine(),
         "options": arguments_without_paths(arguments),
-        "load": [*load, round(os.getloadavg()[0], 1)],
-        "complete": status == 0,
-        "results": [entry(benchmark) for benchmark in raw["benchmarks"]],
-        "missing": missing_entries(reasons),
     }
-    folder.mkdir(parents=True, exist_ok=True)
+    load = round(os.getloadavg()[0], 1)
     path = folder / f"{name}.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{len(result['results'])} results in {path}")
+
+    def keep(benchmarks: list[dict[str, Any]], complete: bool = False) -> None:
+        compiler = {"compiler": benchmarks[0]["extra_info"]["compiler"]}
+        result = heading | {
+            "machine": heading["machine"] | compiler,
+            "load": [load, round(os.getloadavg()[0], 1)],
+            "complete": complete,
+            "results": [entry(benchmark) for benchmark in benchmarks],
+            "missing": missing_entries(skipped.reasons),
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(result, indent=1) + "\n")
+        temporary.replace(path)
+
+    measured = Measured(keep)
+    status = run(arguments, measured, skipped, budget)
+    if not measured.benchmarks:
+        return status or 1
+    keep(measured.benchmarks, complete=status == 0)
+    print(f"{len(measured.benchmarks)} results in {path}")
     if budget.is_spent:
         print("the time was up before all benchmarks had run")
         return 0

@@ -4,17 +4,21 @@ The one place for it: setup.py imports it, and the Makefile asks it as a program
 compiles is what users compile.
 
     python tools/build_flags.py nvcc      nvcc's flags as torch's build passes them, for make
+    python tools/build_flags.py cxx       those of the C++ compiler, for a build with CUDA
+    python tools/build_flags.py libraries what the extension is linked against
     python tools/build_flags.py toolkit   where the CUDA toolkit is
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import shutil
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from types import ModuleType
 
@@ -31,6 +35,16 @@ CXX_FLAGS = [
 
 # torch's build forbids the operators and conversions of half types, which the kernels use.
 HALF_MACROS = ["HALF_OPERATORS", "HALF_CONVERSIONS", "BFLOAT16_CONVERSIONS", "HALF2_OPERATORS"]
+
+# What torch's build and Python's add on Linux to the flags above.
+ADDED_CXX_FLAGS = [
+    *("-fPIC", "-DNDEBUG"),
+    *("-DTORCH_API_INCLUDE_EXTENSION_H", "-DTORCH_EXTENSION_NAME=_C"),
+]
+
+# What the extension is linked against, beside the CUDA runtime; all of it comes with torch.
+LIBRARIES = ["c10", "torch", "torch_cpu", "torch_python", "c10_cuda", "torch_cuda"]
+
 NVCC_FLAGS = [
     *("-O3", "-std=c++20", "-lineinfo"),
     *(f"-U__CUDA_NO_{kind}__" for kind in HALF_MACROS),
@@ -62,9 +76,31 @@ def nvcc_flags() -> list[str]:
     from torch.utils import cpp_extension as torch_build
 
     architectures()
-    named = [f"-D{name}" if value is None else f"-D{name}={value}" for name, value in macros(True)]
     own = torch_build._get_cuda_arch_flags()
-    return [*named, *torch_build.COMMON_NVCC_FLAGS, *NVCC_FLAGS, *own]
+    return [*macro_flags(), *torch_build.COMMON_NVCC_FLAGS, *NVCC_FLAGS, *own]
+
+
+def cxx_flags() -> list[str]:
+    """Of a build with CUDA, without the folders of headers."""
+    return [*macro_flags(), *CXX_FLAGS, *ADDED_CXX_FLAGS]
+
+
+def macro_flags() -> list[str]:
+    return [f"-D{name}" if value is None else f"-D{name}={value}" for name, value in macros(True)]
+
+
+def torch_headers(torch_folder: Path) -> list[Path]:
+    """pybind11's are among them."""
+    include = torch_folder / "include"
+    return [include, include / "torch/csrc/api/include"]
+
+
+def write_note(package: Path, torch_version: str) -> None:
+    """Says beside the extension what it was built for: elite_ops compares it before loading it."""
+    note = {"torch": torch_version, "python": sysconfig.get_python_version()}
+    temporary = package / "_build.tmp"
+    temporary.write_text(json.dumps(note) + "\n")
+    temporary.replace(package / "_build.json")
 
 
 # ---- the CUDA toolkit ----------------------------------------------------------------------------
@@ -117,12 +153,21 @@ def toolkit_release(home: Path) -> str:
 
 def torch_runtime(torch: ModuleType) -> Path | None:
     """The CUDA runtime that this torch loads, where it brings one of its own."""
-    folder = Path(torch.__file__).parent
-    name = f"libcudart.so.{torch.version.cuda.split('.')[0]}"
+    return runtime_beside(Path(torch.__file__).parent, torch.version.cuda)
+
+
+def runtime_beside(folder: Path, release: str) -> Path | None:
+    """The same for a torch that is not imported: its folder, and the release it was built for."""
+    name = f"libcudart.so.{release.split('.')[0]}"
     places = [folder / "lib", *sorted(folder.parent.glob("nvidia/*/lib"))]
     return next((place / name for place in places if (place / name).exists()), None)
 
 
 if __name__ == "__main__":
-    answers = {"nvcc": lambda: shlex.join(nvcc_flags()), "toolkit": toolkit}
+    answers = {
+        "nvcc": lambda: shlex.join(nvcc_flags()),
+        "cxx": lambda: shlex.join(cxx_flags()),
+        "libraries": lambda: " ".join(f"-l{name}" for name in LIBRARIES),
+        "toolkit": toolkit,
+    }
     print(answers[sys.argv[1]]())

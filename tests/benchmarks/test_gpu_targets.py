@@ -1,4 +1,4 @@
-"""`make gpu-check` and `make gpu-bench`: one command each, where nothing can be downloaded."""
+"""The verbs of a GPU machine: one command each, where nothing can be downloaded."""
 
 import shutil
 import subprocess
@@ -16,8 +16,10 @@ ROOT = Path(__file__).parents[2]
 def commands() -> str:
     if shutil.which("make") is None:
         pytest.skip("no make")
-    make = ["make", "--dry-run", "--always-make", "gpu-check", "gpu-bench", "GPU_PYTHON=gpu-python"]
-    done = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True)
+    make = ["make", "--dry-run", "--always-make", "gpu-check", "gpu-profile", "gpu-bench"]
+    done = subprocess.run(
+        [*make, "GPU_PYTHON=gpu-python"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     return done.stdout
 
 
@@ -26,13 +28,14 @@ def test_nothing_is_installed(commands: str) -> None:
     assert ".venv" not in commands
 
 
-def test_every_tool_of_the_sanitizer_runs(commands: str) -> None:
-    for tool in ("memcheck", "racecheck", "synccheck", "initcheck"):
-        assert commands.count(f"--tool {tool} ") == 1
+def test_every_tool_of_the_sanitizer_runs_over_the_small_scene(commands: str) -> None:
+    for tool in ("memcheck", "racecheck", "synccheck"):
+        assert commands.count(f"--scan none --under {tool} ") == 1
 
 
-def test_the_order_is_build_test_bench_report(commands: str) -> None:
-    steps = ["build_ext", "unpack_wheels.py", "pytest tests", "record.py", "report.py"]
+def test_the_order_is_build_smoke_test_profile_bench_report(commands: str) -> None:
+    steps = ["build_ext", "smoke.py", "unpack_wheels.py", "run_tests.py"]
+    steps += ["profile_student.py", "record.py", "report.py"]
     places = [commands.index(step) for step in steps]
     assert places == sorted(places)
 

@@ -92,6 +92,26 @@ def test_when_the_time_is_up_what_was_measured_is_kept(tmp_path: Path) -> None:
     assert not raw["complete"]
 
 
+def test_a_run_that_is_killed_leaves_what_was_measured(tmp_path: Path) -> None:
+    """The second benchmark ends the process as the system would."""
+    (tmp_path / "bench_two.py").write_text(
+        "import os\n"
+        "def bench_first(benchmark):\n"
+        "    benchmark(len, [])\n"
+        "    benchmark.extra_info['compiler'] = 'none'\n"
+        "def bench_second(benchmark):\n"
+        "    benchmark(os.abort)\n"
+    )
+    command = [sys.executable, BENCHMARKS / "record.py", "--name", "cut", "--results", tmp_path]
+    command += [tmp_path / "bench_two.py", "-c", BENCHMARKS.parent / "pyproject.toml"]
+    command += ["-p", "no:xdist", "-p", "no:cacheprovider"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode < 0
+    raw = json.loads((tmp_path / "cut.json").read_text())
+    assert [result["group"] for result in raw["results"]] == ["bench_first"]
+    assert not raw["complete"]
+
+
 def entry(**changes: Any) -> dict[str, Any]:
     statistics = {"median": 2.0, "min": 1.0, "iqr": 0.5, "rounds": 10, "mean": 3.0}
     base = {"group": "g", "name": "bench_x", "params": {"device": "cpu", "odd": [1]}}
@@ -121,7 +141,7 @@ def test_reasons_are_counted_and_choices_left_out() -> None:
 
 
 def test_nothing_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(record, "run", lambda arguments, budget: (0, {"benchmarks": []}, {}))
+    monkeypatch.setattr(record, "run", lambda *_: 0)
     assert record.main(["--name", "none", "--results", str(tmp_path)]) == 1
     assert list(tmp_path.iterdir()) == []
 

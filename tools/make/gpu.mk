@@ -1,15 +1,14 @@
-# On a GPU machine.
+# On a GPU machine (docs/gpu.md).
 # Nothing is installed or downloaded: the Python, torch, pytest and nvcc of the machine are used, and
-# other libraries come as wheels in the folder PEERS (docs/performance.md).
+# other libraries come as wheels in the folder PEERS.
 
 GPU_PYTHON ?= python3
-PEERS ?= peers
+GPU_JOBS ?= 12
 GPU_RESULTS ?= gpu
 GPU_BENCH_OPTIONS ?=
-SANITIZER_TOOLS ?= memcheck racecheck synccheck initcheck
-SANITIZED ?= tests/ops -k "not real_scan and not compile"
-PEERS_PATH = PYTHONPATH=$(CURDIR)/build/peers:$(CURDIR)
-WITH_PEERS = $(PEERS_PATH) $(GPU_PYTHON)
+PEERS ?= peers
+SANITIZER_CHECKS = gpu-memcheck gpu-racecheck gpu-synccheck
+ON_GPU = PYTHONPATH=$(CURDIR)/build/peers:$(CURDIR):$(CURDIR)/benchmarks $(GPU_PYTHON)
 
 build/gpu/.built: $(SOURCES)
 	@mkdir -p $(@D)
@@ -17,27 +16,31 @@ build/gpu/.built: $(SOURCES)
 	  || (tail -n 60 build/gpu/build.log; exit 1)
 	touch $@
 
-gpu-check: gpu-test $(SANITIZER_TOOLS:%=gpu-%)
-
-gpu-test: build/gpu/.built build/peers/.unpacked
-	$(WITH_PEERS) -m pytest tests -m gpu
-
-# The same tests under each of the sanitizer's tools: what the emulation can't show. Memory comes
-# straight from CUDA, so that every allocation has its own bounds. Only our kernels are watched, save
-# by initcheck, which has to see who else writes.
-gpu-memcheck gpu-racecheck gpu-synccheck: WATCHED = --kernel-name kns=elite_ops
-$(SANITIZER_TOOLS:%=gpu-%): gpu-%: build/gpu/.built build/peers/.unpacked
-	$(PEERS_PATH) PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
-	  compute-sanitizer --tool $* $(WATCHED) --error-exitcode 1 \
-	  $(GPU_PYTHON) -m pytest -m gpu $(SANITIZED) > build/gpu/$*.log 2>&1 \
-	  && tail -n 3 build/gpu/$*.log || (tail -n 60 build/gpu/$*.log; exit 1)
-
 build/peers/.unpacked: $(wildcard $(PEERS)/*)
 	$(GPU_PYTHON) benchmarks/unpack_wheels.py $(PEERS) build/peers
 	touch $@
 
+gpu-check: gpu-smoke gpu-test $(SANITIZER_CHECKS)
+
+# Each op against the CPU, in a process of its own: a fault in one hides no other.
+gpu-smoke: build/gpu/.built
+	$(ON_GPU) tools/gpu/smoke.py --jobs $(GPU_JOBS) --json build/gpu/smoke.json
+
+gpu-test: build/gpu/.built build/peers/.unpacked
+	$(ON_GPU) tools/gpu/run_tests.py --jobs $(GPU_JOBS)
+
+# What the emulation can't show, on the small scene alone. There is no initcheck: the emulation fills
+# memory with garbage, too.
+$(SANITIZER_CHECKS): gpu-%: build/gpu/.built
+	$(ON_GPU) tools/gpu/smoke.py --jobs $(GPU_JOBS) --json build/gpu/$*.json --scan none --under $* \
+	  --timeout 300
+
+# The captured student on a scan, kernel by kernel.
+gpu-profile: build/gpu/.built
+	$(ON_GPU) tools/gpu/profile_student.py --json build/gpu/student.json
+
 gpu-bench: build/gpu/.built build/peers/.unpacked
-	$(WITH_PEERS) benchmarks/record.py --name $(GPU_RESULTS) -k cuda $(GPU_BENCH_OPTIONS)
+	$(ON_GPU) benchmarks/record.py --name $(GPU_RESULTS) -k cuda $(GPU_BENCH_OPTIONS)
 	$(GPU_PYTHON) benchmarks/report.py
 
 # Everything that docs/performance.md says of a CPU: on all cores, then on one, where spconv is right.
