@@ -97,7 +97,8 @@ endef
 $(foreach build,plain asan,$(eval $(call emulated_device,$(build))))
 
 # The tests whose ops run kernels. torch.compile sees no kernel, and its tests run elsewhere.
-DEVICE_TESTS ?= tests/ops tests/nn tests/elite/test_captured.py tests/elite/test_student.py
+DEVICE_TESTS ?= tests/csrc/test_emulated_device.py tests/ops tests/nn tests/elite/test_captured.py \
+  tests/elite/test_student.py
 DEVICE_OPTIONS ?= -n $(shell nproc) -m "not slow" -k "not compile" \
   --deselect tests/elite/test_captured.py::test_a_real_scan
 # $(1): plain or asan.

@@ -1,6 +1,7 @@
 // All of torch's memory in a process of the emulated device: every tensor ends at a page that
 // nobody may touch, to 16 bytes, and starts as garbage. A kernel that reads or writes past an end
-// stops the program; one that reads what nobody wrote computes something else.
+// stops the program, and so does one that wrote to the bytes in between, as the tensor is released;
+// one that reads what nobody wrote computes something else.
 #include <ATen/ops/empty.h>
 #include <c10/core/Allocator.h>
 #include <c10/core/CPUAllocator.h>
@@ -8,6 +9,8 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 
 #include "bindings/empty.h"
@@ -22,10 +25,14 @@ const size_t page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
 
 size_t rounded_up(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
 
+// How many bytes lie between the end of a tensor and the page.
+size_t rounding(size_t bytes) { return rounded_up(bytes, kAlignment) - bytes; }
+
 // In front of the tensor's first page.
 struct Mapping {
   void* start;
   size_t size;
+  size_t bytes;  // of the tensor
 };
 
 Mapping* mapping_of(void* memory) {
@@ -35,6 +42,13 @@ Mapping* mapping_of(void* memory) {
 void release(void* memory) {
   if (memory == nullptr) return;
   const Mapping mapping = *mapping_of(memory);
+  const auto* end = static_cast<unsigned char*>(memory) + mapping.bytes;
+  for (const auto* p = end; p != end + rounding(mapping.bytes); ++p) {
+    if (*p == kGarbage) continue;
+    std::fprintf(stderr, "emulated device: written past the end of a tensor of %zu bytes\n",
+                 mapping.bytes);
+    std::abort();
+  }
   munmap(mapping.start, mapping.size);
 }
 
@@ -51,7 +65,7 @@ struct GuardedAllocator final : c10::Allocator {
     TORCH_CHECK(mprotect(end, page, PROT_NONE) == 0, "emulated device: no guard behind a tensor");
     char* memory = end - used;
     std::memset(memory, kGarbage, used);
-    *mapping_of(memory) = {mapped, size};
+    *mapping_of(memory) = {mapped, size, bytes};
     return {memory, memory, &release, cpu};
   }
   c10::DeleterFnPtr raw_deleter() const override { return &release; }
