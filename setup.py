@@ -52,6 +52,7 @@ def find_toolkit() -> Path | None:
     except build_flags.MissingToolkit as missing:
         if wish == "1":
             sys.exit(f"ELITE_CUDA=1, but {missing}")
+        print(f"elite-lidar: the CUDA ops are left out, as {missing}")
         return None
     if release.split(".")[0] != torch.version.cuda.split(".")[0]:
         sys.exit(

@@ -5,7 +5,7 @@
 
 Labels one scan, or takes one training step, on the CPU, and prints as JSON what was needed at the
 height beyond what was there before (`peak_mb`), and the whole process then (`process_mb`); or
-`memory`, that the system doesn't tell it.
+`memory`, which says that the system doesn't report it.
 """
 
 from __future__ import annotations

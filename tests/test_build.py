@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 import subprocess
 import sys
@@ -70,3 +71,13 @@ def test_the_process_has_one_cuda_runtime() -> None:
     packages = Path(torch.__file__).parents[1]
     if any(packages.glob("nvidia/*/lib/libcudart*")):
         assert Path(loaded.pop()).is_relative_to(packages)
+
+
+@WITH_CUDA
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_the_doctor_says_that_there_are_kernels_and_no_gpu() -> None:
+    command = [sys.executable, "-m", "elite", "doctor", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    architectures = elite_ops.build_info()["cuda_architectures"]
+    said = f"cuda: kernels are built for {architectures}, but no GPU is visible"
+    assert said in json.loads(done.stdout)["devices"]

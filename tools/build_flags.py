@@ -138,13 +138,14 @@ def _home_of(nvcc: str) -> Path | None:
     command = [nvcc, "--dryrun", "-x", "cu", "-E", os.devnull]
     said = subprocess.run(command, capture_output=True, text=True, check=False).stderr
     top = re.search(r"^#\$ TOP=(.+)$", said, re.MULTILINE)
-    return Path(top[1].strip()).resolve() if top else None
+    home = Path(top[1].strip()).resolve() if top else None
+    return home if home and (home / "bin/nvcc").exists() else None
 
 
 def toolkit_release(home: Path) -> str:
     """Such as "13.0"."""
     command = [home / "bin/nvcc", "--version"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(command, capture_output=True, text=True, check=False).stdout
     found = re.search(r"release (\d+\.\d+)", said)
     if found is None:
         raise MissingToolkit(f"{home}/bin/nvcc --version names no release")

@@ -45,6 +45,9 @@ cuda_scalar<T>* cuda_mutable_data(at::Tensor& t) {
 int32_t* device_error_flags();
 int32_t* device_error_flag(ErrorSource source);
 
+// Raises an IndexError that says what these bits, kNumErrorSources of them, report; if they do.
+void check_reported(const int32_t* bits_of_sources);
+
 // Whether products of this type may be rounded to tf32 and computed by tensor cores: as for torch's
 // own float products, by the setting of today or the older `allow_tf32`.
 inline bool allows_tf32(at::ScalarType dtype) {

@@ -1,16 +1,16 @@
 #include "device_error.h"
 
+#ifdef ELITE_WITH_CUDA
+
 #include <c10/util/Exception.h>
 #include <c10/util/StringUtil.h>
 
-#include "common/error_flag.h"
-
-#ifdef ELITE_WITH_CUDA
 #include <mutex>
 #include <unordered_map>
 
+#include "common/error_flag.h"
 #include "cuda.h"
-#endif
+#include "cuda/take_errors.h"
 
 namespace elite_ops {
 namespace {
@@ -43,26 +43,21 @@ constexpr Text kTexts[] = {
     {ErrorSource::kProjectPoints, kIndexOutOfRange,
      "project_points: `batch_index` must be in [0, batch_size)"},
     {ErrorSource::kSparseConv, kIndexOutOfRange,
-     "sparse_conv: `neighbors` must be -1 or a row of `features`, and `order` a permutation"},
+     "sparse_conv: `neighbors` must be -1 or a row of `features`, and `order` a row of the result"},
     {ErrorSource::kVoxelize, kIndexOutOfRange,
      "voxelize: `batch_index` must be at least 0 and below `batch_size`"},
     {ErrorSource::kVoxelize, kCapacityExceeded,
      "voxelize: `capacity` must hold the voxels of every scale"},
 };
 
-}  // namespace
-
-std::vector<std::string> error_messages(const int32_t* bits_of_sources) {
+// A sentence for each bit of each source.
+std::vector<std::string> messages_of(const int32_t* bits_of_sources) {
   std::vector<std::string> messages;
   for (const Text& text : kTexts) {
     if (bits_of_sources[static_cast<int>(text.source)] & text.bit) messages.emplace_back(text.text);
   }
   return messages;
 }
-
-#ifdef ELITE_WITH_CUDA
-
-namespace {
 
 // Lets this thread allocate and wait while a stream of this or another thread is being captured:
 // nothing here touches that stream.
@@ -75,18 +70,20 @@ class OutsideCaptures {
   cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;
 };
 
+constexpr size_t kFlagBytes = kNumErrorSources * sizeof(int32_t);
+
 // On a stream of its own: no graph records it, and no stream waits for it.
 void zero(int32_t* flags) {
   cudaStream_t stream = nullptr;
   C10_CUDA_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
-  C10_CUDA_CHECK(cudaMemsetAsync(flags, 0, kNumErrorSources * sizeof(int32_t), stream));
+  C10_CUDA_CHECK(cudaMemsetAsync(flags, 0, kFlagBytes, stream));
   C10_CUDA_CHECK(cudaStreamSynchronize(stream));
   C10_CUDA_CHECK(cudaStreamDestroy(stream));
 }
 
 // Plain memory of the device rather than a tensor: its life has nothing to do with inference mode,
 // with captures, or with the allocator. Made at a device's first use and never freed: at exit, CUDA
-// may be gone before us.
+// may be gone before us. Behind the flags there is room for what is taken from them.
 int32_t* flags_of_current_device() {
   static std::mutex mutex;
   static auto& flags = *new std::unordered_map<int, int32_t*>;
@@ -95,7 +92,7 @@ int32_t* flags_of_current_device() {
   if (own == nullptr) {
     const OutsideCaptures outside;
     int32_t* memory = nullptr;
-    C10_CUDA_CHECK(cudaMalloc(&memory, kNumErrorSources * sizeof(int32_t)));
+    C10_CUDA_CHECK(cudaMalloc(&memory, 2 * kFlagBytes));
     zero(memory);
     own = memory;
   }
@@ -104,33 +101,41 @@ int32_t* flags_of_current_device() {
 
 }  // namespace
 
-void check_reported(const int32_t* bits_of_sources) {
-  const std::vector<std::string> messages = error_messages(bits_of_sources);
-  TORCH_CHECK_INDEX(messages.empty(),
-                    "elite_ops: kernels have reported bad input: ", c10::Join("; ", messages));
-}
-
 int32_t* device_error_flags() { return flags_of_current_device(); }
 
 int32_t* device_error_flag(ErrorSource source) {
   return flags_of_current_device() + static_cast<int>(source);
 }
 
+void check_reported(const int32_t* bits_of_sources) {
+  const std::vector<std::string> messages = messages_of(bits_of_sources);
+  TORCH_CHECK_INDEX(messages.empty(),
+                    "elite_ops: kernels have reported bad input: ", c10::Join("; ", messages));
+}
+
 std::vector<std::string> take_device_errors(int device) {
   const c10::cuda::CUDAGuard guard(static_cast<c10::DeviceIndex>(device));
   C10_CUDA_CHECK(cudaDeviceSynchronize());
-  int32_t bits[kNumErrorSources];
+  static std::mutex mutex;  // of the room behind the flags
+  const std::lock_guard<std::mutex> lock(mutex);
+  const cudaStream_t stream = c10::cuda::getCurrentCUDAStream();
   int32_t* flags = flags_of_current_device();
-  C10_CUDA_CHECK(cudaMemcpy(bits, flags, sizeof(bits), cudaMemcpyDeviceToHost));
-  const std::vector<std::string> messages = error_messages(bits);
-  if (!messages.empty()) zero(flags);
-  return messages;
+  int32_t* taken = flags + kNumErrorSources;
+  C10_CUDA_CHECK(cuda::take_errors(flags, kNumErrorSources, taken, stream));
+  C10_CUDA_CHECK(cudaStreamSynchronize(stream));
+  int32_t bits[kNumErrorSources];
+  C10_CUDA_CHECK(cudaMemcpy(bits, taken, kFlagBytes, cudaMemcpyDeviceToHost));
+  return messages_of(bits);
 }
+
+}  // namespace elite_ops
 
 #else
 
+namespace elite_ops {
+
 std::vector<std::string> take_device_errors(int) { return {}; }
 
-#endif
-
 }  // namespace elite_ops
+
+#endif

@@ -24,15 +24,10 @@ enum class ErrorSource : int {
 };
 
 constexpr int kNumErrorSources = static_cast<int>(ErrorSource::kCount);
+static_assert(kNumErrorSources <= 32, "cuda::take_errors reads them with one warp");
 
-// A sentence for each bit of each source.
-std::vector<std::string> error_messages(const int32_t* bits_of_sources);
-
-// Raises an IndexError with all messages, if there are any.
-void check_reported(const int32_t* bits_of_sources);
-
-// Waits for all of a device's streams, then reads and clears what kernels have reported; nothing
-// where the build has no CUDA ops.
+// Waits for all of a device's streams, then reads and clears what kernels have reported: a sentence
+// for each bit of each source; none where the build has no CUDA ops.
 std::vector<std::string> take_device_errors(int device);
 
 }  // namespace elite_ops

@@ -53,5 +53,6 @@ PYBIND11_MODULE(_C, m) {
   m.def("release_kept_memory", &elite_ops::cpu::release_kept_memory,
         "Gives the CPU memory that waits to be used again back to the system.");
   m.def("take_device_errors", &elite_ops::take_device_errors, py::arg("device"),
+        py::call_guard<py::gil_scoped_release>(),  // it waits for the device
         "Waits for a CUDA device; reads and clears what its kernels have reported, in sentences.");
 }

@@ -58,7 +58,8 @@ class BlockWorker {
  private:
   sum_t<T>* sum(int64_t row) { return sums_.data() + row * row_stride_; }
 
-  // Rows that don't exist are zero, and nobody reads their sums: a weight may be infinite.
+  // Rows that don't exist are read as zeros, and their sums go where nobody reads them: with a
+  // weight that is infinite they are NaN.
   void multiply_add(int64_t first_of_block, int64_t first, int64_t last) {
     for (int r = 0; r < kMicroRows; ++r) {
       const T* row = first + r < last ? find_row(features_, first + r, shape_.c_in) : nullptr;

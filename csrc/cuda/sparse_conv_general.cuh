@@ -12,7 +12,7 @@ constexpr int kDepth = 16;  // input channels in shared memory at a time
 constexpr int kThreads = 256;
 constexpr int kMicro = 4;  // a thread owns 4 x 4 sums
 
-// Said, as ptxas would else aim at more on sm_87, and spill.
+// Explicit, because ptxas otherwise aims for more on sm_87, and spills.
 template <typename T>
 constexpr int kBlocksPerSm = sizeof(accumulate_t<T>) == 8 ? 2 : 3;
 

@@ -162,6 +162,7 @@ class OutputRow {
     for (const T* residual : residuals_) {
       if (residual) add<kWidth, kGroups>(residual, columns, sum);
     }
+    static_assert(kWidth * kGroups <= 32);
     uint32_t not_finite = 0;
 #pragma unroll
     for (int g = 0; g < kGroups; ++g) {

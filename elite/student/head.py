@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from elite.student.pyramid import Level
-from elite_ops import Segments, build_all_segments, intersect_segments, voxel_to_point
+from elite_ops import Segments, build_all_segments, intersect_segments, on_cuda, voxel_to_point
 
 __all__ = ["Head", "most_likely"]
 
@@ -36,7 +36,7 @@ class Head(nn.Module):
         levels: Sequence[Level],  # the level of each output
     ) -> Tensor:  # [N, num_classes]
         parts = [F.linear(x, *part) for x, part in zip(outputs, self.hidden_parts(), strict=True)]
-        if not parts[0].is_cpu:
+        if on_cuda(parts[0]):
             return self._logits_of(parts, [level.points for level in levels])
         cells, rows = intersect_segments([level.points for level in levels])
         voxels = build_all_segments(list(rows), [len(part) for part in parts])

@@ -14,7 +14,7 @@ import torch
 PROGRAM = Path(__file__).with_name("memory_known.py")
 NEEDED = 64  # MiB, in memory_known.py
 # The kernel adds up pages in portions, one for each core that a thread has run on.
-PORTIONS = 8
+PORTIONS = 8 * max(1, (os.cpu_count() or 1) // 16)  # MiB
 CPU = torch.device("cpu")
 
 

@@ -17,8 +17,22 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-# Ops that wait for the device: during a capture, CUDA refuses them.
-WAITS = {"_local_scalar_dense", "equal", "is_nonzero", "item", "masked_select", "nonzero"}
+# Ops that wait for the device: during a capture, CUDA refuses them. What takes a tensor out of
+# torch (`tolist`, `numpy`, `cpu`) is no op on the host, and stays unnoticed.
+WAITS = {
+    *("_local_scalar_dense", "equal", "is_nonzero", "item", "masked_select", "nonzero"),
+    *("_unique2", "unique_consecutive", "unique_dim", "repeat_interleave", "intersect_segments"),
+}
+
+
+def waits(func: Any, args: Any) -> bool:
+    """By its name, by an index of booleans, or because voxels have to be counted for their size."""
+    name = func.overloadpacket.__name__
+    if name == "voxelize":
+        return not (len(args) > 8 and args[8])  # capacity
+    if name in ("index", "index_put", "index_put_"):
+        return any(t.dtype in (torch.bool, torch.uint8) for t in tensors_of(args[1]))
+    return name in WAITS
 
 
 class Stream:
@@ -68,7 +82,7 @@ class Recorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Sequence[type], args: Any = (), kwargs: Any = None
     ) -> Any:
-        if func.overloadpacket.__name__ in WAITS:
+        if waits(func, args):
             raise RuntimeError(f"{func} waits for the device during a capture")
         kwargs = kwargs or {}
         recorded = func(*args, **kwargs)

@@ -1,5 +1,6 @@
 """What CUDA kernels report: named by op and argument, once, whoever asks first."""
 
+import ctypes
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import torch
 
 from elite_ops import (
+    _C,
     build_segments,
     check_device_errors,
     confusion_matrix,
@@ -52,6 +54,15 @@ def test_a_fixed_capacity_leaves_the_report_to_the_check(cuda: torch.device) -> 
         check_device_errors()
 
 
+def run_alone(code: str, folder: Path) -> str:
+    """What a process of its own prints, in which no op has run before."""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 FIRST_USE = """
 import torch
 from elite_ops import build_segments, check_device_errors
@@ -68,14 +79,52 @@ for mode in (torch.inference_mode, torch.no_grad, torch.inference_mode):
 
 
 def test_the_first_use_may_be_under_inference_mode(cuda: torch.device, tmp_path: Path) -> None:
-    code = FIRST_USE.format(device=cuda.type)
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
+    lines = run_alone(FIRST_USE.format(device=cuda.type), tmp_path).splitlines()
     assert [line.split()[0] for line in lines] == ["inference_mode", "no_grad", "inference_mode"]
     assert all("build_segments: `inverse`" in line for line in lines)
+
+
+def emulated(device: torch.device) -> ctypes.CDLL:
+    """The emulated device, which can be asked and told things."""
+    if not _C.emulates_cuda:
+        pytest.skip("of the emulated device")
+    return ctypes.CDLL(_C.__file__)
+
+
+def test_a_check_waits_for_the_device_once(cuda: torch.device) -> None:
+    """For the device, not for the current stream."""
+    count = emulated(cuda).elite_device_synchronizations
+    before = count()
+    check_device_errors()
+    assert count() == before + 1
+
+
+FIRST_USE_IN_A_CAPTURE = """
+import ctypes
+import torch
+from elite_ops import _C, build_segments, check_device_errors
+
+device = ctypes.CDLL(_C.__file__)
+device.elite_set_capturing(True)
+build_segments(torch.tensor([0, 7], dtype=torch.int32), 3)
+try:
+    check_device_errors()
+except RuntimeError as error:
+    print(error)
+device.elite_set_capturing(False)
+try:
+    check_device_errors()
+except IndexError as error:
+    print(error)
+"""
+
+
+def test_the_first_use_may_be_beside_a_capture(cuda: torch.device, tmp_path: Path) -> None:
+    """A check may not: it would wait for the stream that is captured."""
+    emulated(cuda)
+    refused, reported = run_alone(FIRST_USE_IN_A_CAPTURE, tmp_path).splitlines()[-2:]
+    assert "not permitted when stream is capturing" in refused
+    assert "build_segments: `inverse`" in reported
 
 
 def of_a_gpu(device: torch.device) -> torch.device:
@@ -112,11 +161,7 @@ for _ in range(2):
     except IndexError as error:
         print(error)
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("build_segments: `inverse`") == 2
+    assert run_alone(code, tmp_path).count("build_segments: `inverse`") == 2
 
 
 def test_voxelize_copies_once_to_the_host(cuda: torch.device) -> None:

@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 from torch.library import opcheck
 
-from elite_ops import KernelMap, build_kernel_map, group_rows, sparse_conv, voxelize
+from elite_ops import (
+    KernelMap,
+    build_kernel_map,
+    check_device_errors,
+    group_rows,
+    sparse_conv,
+    voxelize,
+)
 from elite_ops.reference.group_rows import group_rows as reference
 
 SHAPE = (9, 8, 11)
@@ -143,3 +150,20 @@ def test_rejects_a_map_of_which_not_all_rows_are_true() -> None:
     counted = replace(random_map(20), num_rows=torch.tensor(15))
     with pytest.raises(ValueError, match="`kernel_map` must have true rows alone"):
         group_rows(counted)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("channels", [(2, 5), (64, 64)])
+def test_an_order_that_names_no_row_is_reported_on_cuda(
+    cuda: torch.device, channels: tuple[int, int]
+) -> None:
+    groups = group_rows(move(random_map(50), cuda)).groups
+    assert groups is not None
+    order = groups.order.clone()
+    order[7] = 1000
+    table = groups.neighbors
+    features = torch.randn(50, channels[0], device=cuda).half()
+    weight = torch.randn(27, *channels, device=cuda).half()
+    torch.ops.elite_ops.sparse_conv(features, weight, None, table, table, True, order, table)
+    with pytest.raises(IndexError, match=r"sparse_conv: .* and `order` a row of the result"):
+        check_device_errors()

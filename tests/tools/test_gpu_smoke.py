@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -113,35 +112,36 @@ def ended() -> dict[str, Ended]:
             'import os, signal; print(\'{"scene": "small", "error": 0.5}\', flush=True);'
             "os.kill(os.getpid(), signal.SIGSEGV)"
         ),
-        "hang": python("import time; time.sleep(100)"),
+        "hang": python("import time; time.sleep(3600)"),
         "wrong": python('print(\'{"problem": "it is off"}\'); exit(1)'),
         "watched": python('print(\'{"scene": "small", "error": 0}\\n=== 1 error\'); exit(1)'),
+        "silent": python("pass"),
     }
-    return {one.name: one for one in run_all(commands, jobs=5, timeout=6)}
+    return {one.name: one for one in run_all(commands, jobs=6, timeout=10)}
 
 
 def test_each_end_is_told_and_the_others_run(ended: dict[str, Ended]) -> None:
-    assert {name: smoke.outcome_of(one).problem for name, one in ended.items()} == {
+    assert {name: smoke.outcome_of(one, ["small"]).problem for name, one in ended.items()} == {
         "right": None,
         "crash": "ended by SIGSEGV",
-        "hang": "no end after 6 s",
+        "hang": "no end after 10 s",
         "wrong": "it is off",
         "watched": "exit status 1",
+        "silent": "it says nothing of the scene small",
     }
-    assert ended["hang"].seconds < 60
 
 
 def test_what_was_done_before_a_fault_is_kept(ended: dict[str, Ended]) -> None:
-    assert smoke.outcome_of(ended["crash"]).errors == {"small": 0.5}
-    assert smoke.outcome_of(ended["watched"]).output == "=== 1 error"
+    assert smoke.outcome_of(ended["crash"], ["small"]).errors == {"small": 0.5}
+    assert smoke.outcome_of(ended["watched"], ["small"]).output == "=== 1 error"
 
 
 def test_the_table_has_failures_last(ended: dict[str, Ended]) -> None:
-    outcomes = [smoke.outcome_of(one) for one in ended.values()]
+    outcomes = [smoke.outcome_of(one, ["small"]) for one in ended.values()]
     header, right, *failed = smoke.table(outcomes, ["small", "scan"]).splitlines()
     assert header.split() == ["op", "small", "scan", "seconds", "problem"]
     assert right.split()[:3] == ["right", "0.25", "-"]
-    assert [line.split()[0] for line in failed] == ["crash", "hang", "watched", "wrong"]
+    assert [line.split()[0] for line in failed] == ["crash", "hang", "silent", "watched", "wrong"]
     assert failed[0].endswith("ended by SIGSEGV")
 
 
@@ -171,11 +171,15 @@ def test_a_failed_op_is_the_exit_status(
     assert [p.name for p in tmp_path.iterdir()] == ["smoke.json"]
 
 
+# What a process prints of an op that is right.
+SAID = '{"scene": "small", "error": 0.5}\n{"scene": "scan", "error": 0.5}'
+
+
 def test_an_interrupt_leaves_a_table(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def interrupted(commands: dict[str, list[str]], *_: object) -> Iterator[Ended]:
-        yield Ended(next(iter(commands)), "", 1.0, None)
+        yield Ended(next(iter(commands)), SAID, 1.0, None)
         raise KeyboardInterrupt
 
     monkeypatch.setattr(smoke, "run_all", interrupted)
@@ -188,16 +192,15 @@ def test_an_interrupt_leaves_a_table(
 
 
 def test_an_interrupt_ends_what_runs() -> None:
-    begin = time.monotonic()
-    running = run_all({"short": python(""), "long": python("import time; time.sleep(60)")}, 2, 60)
+    commands = {"short": python(""), "long": python("import time; time.sleep(3600)")}
+    running = run_all(commands, 2, 3600)
     assert next(running).name == "short"
     running.close()
-    assert time.monotonic() - begin < 30
 
 
 def test_all_right_is_0(monkeypatch: pytest.MonkeyPatch) -> None:
     planted(monkeypatch, 'print(\'{"scene": "small", "error": 0}\')')
-    assert smoke.main(["--device", "cpu"]) == 0
+    assert smoke.main(["--device", "cpu", "--scan", "none"]) == 0
 
 
 def test_a_tool_watches_each_op_alone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,7 +210,7 @@ def test_a_tool_watches_each_op_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     def watch(commands: dict[str, list[str]], jobs: int, timeout: float, env: dict[str, str]):
         seen.update(commands)
         environment.update(env)
-        return [Ended(name, "", 1.0, None) for name in commands]
+        return [Ended(name, SAID, 1.0, None) for name in commands]
 
     monkeypatch.setattr(smoke, "run_all", watch)
     monkeypatch.setattr(smoke, "sanitizer", lambda: "compute-sanitizer")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -17,7 +16,7 @@ PYTHON = """#!/bin/sh
 echo "ran $*"
 case "$*" in
   *smoke.py*memcheck*|*link.py*) exit 3 ;;
-  *run_tests.py*) exec sleep 100 ;;
+  *run_tests.py*) exec sleep 3600 ;;
 esac
 """
 
@@ -36,7 +35,8 @@ def project(tmp_path: Path) -> Path:
 
 def run(project: Path, script: str, limit: int) -> dict[str, str]:
     """How each step ended."""
-    environment = {**os.environ, "GPU_PYTHON": str(project / "python"), "LIMIT": str(limit)}
+    variables = {"GPU_PYTHON": str(project / "python"), "LIMIT": str(limit), "STEP_LIMIT": "5"}
+    environment = {**os.environ, **variables}
     command = ["bash", project / "tools/gpu" / script, project / "out"]
     subprocess.run(command, env=environment, check=True, capture_output=True)
     text = (project / "out" / script).with_suffix(".txt").read_text()
@@ -44,9 +44,7 @@ def run(project: Path, script: str, limit: int) -> dict[str, str]:
 
 
 def test_the_first_call_builds_where_it_cannot_link_and_goes_on(project: Path) -> None:
-    begin = time.monotonic()
-    ended = run(project, "first.sh", limit=8)
-    assert time.monotonic() - begin < 60
+    ended = run(project, "first.sh", limit=600)
     assert list(ended) == ["link", "build", "scans", "wheels", "smoke", "student", "test"]
     assert ended["link"] == "failed (3)"
     assert ended["build"] == ended["smoke"] == ended["student"] == "done"
@@ -66,7 +64,7 @@ def test_the_second_call_repeats_failures_only_where_they_are_known(project: Pat
 
     shutil.rmtree(project / "out")
     (project / "build/bundle/failed.json").write_text("{}")
-    ended = run(project, "second.sh", limit=6)
+    ended = run(project, "second.sh", limit=600)
     assert ended["failures"].startswith("cut after")
     assert (project / ".pytest_cache/v/cache/lastfailed").read_text() == "{}"
 

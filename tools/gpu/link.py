@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import runpy
+import shlex
 import subprocess
 import sys
 import sysconfig
@@ -25,7 +26,7 @@ from bundle import MANIFEST, MODULE, OBJECTS, Manifest, build_flags, checksums, 
 __all__ = ["Machine", "Unfit", "check_fits", "compile_command", "link_command", "main"]
 
 FROM_SOURCE = (
-    "build from source: ELITE_CUDA=1 TORCH_CUDA_ARCH_LIST=9.0a MAX_JOBS=16 "
+    "build from source, TORCH_CUDA_ARCH_LIST being the GPU's: ELITE_CUDA=1 MAX_JOBS=16 "
     "python3 setup.py build_ext --inplace"
 )
 PACKAGE = Path("elite_ops")
@@ -71,20 +72,27 @@ def check_fits(manifest: Manifest, machine: Machine) -> None:
         )
 
 
+def compiler() -> list[str]:
+    return shlex.split(os.environ.get("CXX", "c++"))
+
+
 def compile_command(machine: Machine, target: Path) -> list[str]:
     """Of the one source that sees Python."""
     headers = [*build_flags.torch_headers(machine.torch_folder), sysconfig.get_path("include")]
     system = [word for folder in headers for word in ("-isystem", str(folder))]
     flags = [*build_flags.cxx_flags(), "-Icsrc", *system]
-    return [os.environ.get("CXX", "c++"), *flags, "-c", MODULE, "-o", str(target)]
+    return [*compiler(), *flags, "-c", MODULE, "-o", str(target)]
 
 
 def link_command(machine: Machine, objects: list[Path], target: Path) -> list[str]:
     runtime = build_flags.runtime_beside(machine.torch_folder, machine.cuda)
     if runtime is None:  # then torch loads the toolkit's
         major = machine.cuda.split(".")[0]
-        runtime = build_flags.toolkit() / f"lib64/libcudart.so.{major}"
-    command = [os.environ.get("CXX", "c++"), "-shared", *map(str, objects), "-o", str(target)]
+        try:
+            runtime = build_flags.toolkit() / f"lib64/libcudart.so.{major}"
+        except build_flags.MissingToolkit as missing:
+            raise Unfit(f"torch brings no CUDA runtime, and {missing}") from missing
+    command = [*compiler(), "-shared", *map(str, objects), "-o", str(target)]
     libraries = [f"-l{name}" for name in build_flags.LIBRARIES]
     return [*command, f"-L{machine.torch_folder / 'lib'}", *libraries, str(runtime)]
 
@@ -123,12 +131,17 @@ def main() -> int:
         return 3
     try:
         link(manifest, machine)
+    except Unfit as unfit:
+        print(f"link: {unfit}.\nOr {FROM_SOURCE}", file=sys.stderr)
+        return 3
     except subprocess.CalledProcessError as failed:
         print(f"link: {failed.cmd[0]} failed.\nInstead, {FROM_SOURCE}", file=sys.stderr)
         return 1
-    STAMP.parent.mkdir(parents=True, exist_ok=True)
-    STAMP.touch()  # newer than every source: make builds nothing more
-    return import_it()
+    status = import_it()
+    if status == 0:
+        STAMP.parent.mkdir(parents=True, exist_ok=True)
+        STAMP.touch()  # newer than every source: make builds nothing more
+    return status
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from bundle import BUNDLE, OBJECTS, Manifest, checksums, source_paths
 
 
 def pack(folder: Path, objects: Iterable[Path], manifest: Manifest) -> None:
-    """The note is written last: without it the bundle is none."""
+    """The note is written last: a bundle without it is ignored."""
     BUNDLE.mkdir(parents=True, exist_ok=True)
     with tarfile.open(OBJECTS, "w:xz") as archive:
         for path in objects:

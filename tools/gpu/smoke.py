@@ -26,7 +26,7 @@ SANITIZER = "compute-sanitizer"
 SANITIZER_TOOLS = ("memcheck", "racecheck", "synccheck")
 # Only our kernels are watched: those of torch are not ours to mend, and cost time.
 SANITIZER_OPTIONS = ("--kernel-name", "kns=elite_ops", "--error-exitcode", "1")
-SHOWN = 40  # lines of the output of an op that failed
+SHOWN = 40  # lines at the beginning and at the end of the output of an op that failed
 
 
 @dataclass
@@ -87,8 +87,8 @@ def try_op(op: str, device_name: str, scenes: Iterable[str]) -> int:
 # ---- all of them ---------------------------------------------------------------------------------
 
 
-def outcome_of(ended: Ended) -> Outcome:
-    """What the lines of a process say; other lines are a tool's, or a fault's."""
+def outcome_of(ended: Ended, scenes: Sequence[str]) -> Outcome:
+    """What the lines of a process say of these scenes; other lines are a tool's, or a fault's."""
     outcome = Outcome(ended.name, seconds=round(ended.seconds, 1), problem=ended.problem)
     others = []
     for line in ended.output.splitlines():
@@ -99,8 +99,12 @@ def outcome_of(ended: Ended) -> Outcome:
                 outcome.errors[said["scene"]] = said["error"]
         except (ValueError, AttributeError):
             others.append(line)
-    if outcome.problem:
-        outcome.output = "\n".join(others[-SHOWN:])
+    missing = [scene for scene in scenes if scene not in outcome.errors]
+    if missing and not outcome.problem:
+        outcome.problem = f"it says nothing of the scene {missing[0]}"
+    if outcome.problem:  # a tool's first report, and how it ended
+        shown = others if len(others) <= 2 * SHOWN else [*others[:SHOWN], "...", *others[-SHOWN:]]
+        outcome.output = "\n".join(shown)
     return outcome
 
 
@@ -141,7 +145,7 @@ def run(ops: Sequence[str], options: argparse.Namespace) -> list[Outcome]:
     outcomes: list[Outcome] = []
     try:
         for ended in run_all(commands, options.jobs, options.timeout, environment):
-            outcomes.append(outcome_of(ended))
+            outcomes.append(outcome_of(ended, scenes))
             write(options.json, outcomes, complete=False)
             if outcomes[-1].problem:
                 print(f"{ended.name}: {outcomes[-1].problem}\n{outcomes[-1].output}", flush=True)

@@ -6,6 +6,7 @@
 
 OUT=${1:?which folder takes the results?}
 python=${GPU_PYTHON:-python3}
+STEP_LIMIT=${STEP_LIMIT:-600} # seconds that no step may exceed, whatever its own time-out
 call=$(basename "$0" .sh)
 mkdir -p "$OUT" build
 OUT=$(cd "$OUT" && pwd)
@@ -17,6 +18,7 @@ ELITE_COMMIT=$(cat build/bundle/commit 2> /dev/null) && export ELITE_COMMIT
 step() {
   local name=$1 limit=$2 begin=$SECONDS status=0
   shift 2
+  limit=$((limit < STEP_LIMIT ? limit : STEP_LIMIT))
   limit=$((limit < LIMIT - SECONDS ? limit : LIMIT - SECONDS))
   if ((limit <= 0)); then
     printf '%-10s         no time was left\n' "$name" | tee -a "$OUT/$call.txt"
@@ -37,7 +39,7 @@ step() {
 # prepare WHEELS: the extension, the scans, and the wheels of that folder.
 prepare() {
   step link 60 "$python" tools/gpu/link.py ||
-    ELITE_CUDA=1 TORCH_CUDA_ARCH_LIST=9.0a MAX_JOBS=$(nproc) \
+    ELITE_CUDA=1 TORCH_CUDA_ARCH_LIST=${TORCH_CUDA_ARCH_LIST:-9.0a} MAX_JOBS=$(nproc) \
       step build 150 "$python" setup.py build_ext --inplace
   step scans 30 "$python" -m tarfile --filter data -e build/bundle/scans.tar.xz build/data
   step wheels 60 "$python" benchmarks/unpack_wheels.py "$1" build/peers

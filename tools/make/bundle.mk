@@ -31,7 +31,7 @@ TARGET_OBJECTS = $(filter-out $(MODULE_OBJECT), \
   $(patsubst csrc/%,$(TARGET)/%.o,$(wildcard csrc/bindings/*.cpp csrc/cpu/*.cpp csrc/cuda/*.cu)))
 
 $(TARGET_TORCH)/.complete:
-	$(PYTHON) tools/gpu/target_torch.py $(@D) --torch $(BUNDLE_TORCH) --python $(BUNDLE_PYTHON) \
+	$(BIN)/python tools/gpu/target_torch.py $(@D) --torch $(BUNDLE_TORCH) --python $(BUNDLE_PYTHON) \
 	  --platform $(BUNDLE_PLATFORM)
 	touch $@
 
@@ -65,27 +65,34 @@ $(BUNDLE)/manifest.json: $(TARGET)/linked.so $(SOURCES) tools/gpu/pack.py
 
 # The scans that tests marked gpu and benchmarks read.
 BUNDLE_SCANS = semantickitti kitti/sequences/90
-$(BUNDLE)/scans.tar.xz: $(wildcard $(BUNDLE_SCANS:%=$(ELITE_DATA)/%))
+SCANS_AT_HAND = $(wildcard $(BUNDLE_SCANS:%=$(ELITE_DATA)/%))
+$(BUNDLE)/scans.tar.xz: $(SCANS_AT_HAND)
 	@mkdir -p $(@D)
-	cd $(ELITE_DATA) && $(PYTHON) -m tarfile -c $(abspath $@) $(BUNDLE_SCANS)
+	cd $(ELITE_DATA) && $(PYTHON) -m tarfile -c $(abspath $@) $(SCANS_AT_HAND:$(ELITE_DATA)/%=%)
 
 # What the library imports beside what comes with torch, numpy and the tools of tests: the rest has to
 # be there. And other libraries, to be compared with: spconv needs cumm below 0.8.
 BUNDLE_WHEELS ?= segment-anything
 BUNDLE_PEERS ?= $(BUNDLE_WHEELS) spconv-cu126==2.3.8 cumm-cu126==0.7.11 pccm==0.4.16 ccimport==0.4.4 \
   fire==0.7.1 termcolor lark portalocker spconv-triton==1.0.0 ocnn==2.3.3
-fetch_wheels = $(PYTHON) -m pip download --quiet --no-deps --only-binary=:all: --implementation cp \
+fetch_wheels = $(BIN)/python -m pip download --quiet --no-deps --only-binary=:all: --implementation cp \
   --python-version $(BUNDLE_PYTHON) --platform $(BUNDLE_PLATFORM) --platform manylinux2014_x86_64
 
-$(BUNDLE)/wheels/.complete:
+# Named after the Python and the wheels: others are fetched anew.
+named = $(BUNDLE_PYTHON)-$(shell echo '$(1)' | cksum | cut -d' ' -f1)
+WHEELS_AT_HAND = $(BUNDLE)/wheels/.$(call named,$(BUNDLE_WHEELS))
+PEERS_AT_HAND = build/bundle-peers/.$(call named,$(BUNDLE_PEERS))
+$(WHEELS_AT_HAND):
+	rm -rf $(@D)
 	$(fetch_wheels) -d $(@D) $(BUNDLE_WHEELS) && touch $@
 
-build/bundle-peers/.complete:
+$(PEERS_AT_HAND):
+	rm -rf $(@D)
 	$(fetch_wheels) -d $(@D) $(BUNDLE_PEERS)
 	$(PYTHON) benchmarks/unpack_wheels.py --shrink $(@D) && touch $@
 
-gpu-bundle: $(BUNDLE)/manifest.json $(BUNDLE)/wheels/.complete build/bundle-peers/.complete \
-  $(if $(wildcard $(ELITE_DATA)/semantickitti),$(BUNDLE)/scans.tar.xz)
+gpu-bundle: $(BUNDLE)/manifest.json $(WHEELS_AT_HAND) $(PEERS_AT_HAND) \
+  $(if $(SCANS_AT_HAND),$(BUNDLE)/scans.tar.xz)
 	@PYTHONPATH=benchmarks $(BIN)/python -c "import record; print(record.commit())" > $(BUNDLE)/commit
 	@$(PYTHON) tools/gpu/sizes.py --limit $(BUNDLE_LIMIT)
 

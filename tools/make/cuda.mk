@@ -19,7 +19,8 @@ nvcc: setup
 	$(PYTHON) benchmarks/resources.py --check
 
 # What every kernel takes of a multiprocessor, into docs/resources.md.
-resources: nvcc
+resources: setup
+	$(MAKE) $(NVCC_OBJECTS)
 	$(PYTHON) benchmarks/resources.py --write --check --nvcc $(NVCC)
 
 # `pip install -e .` with a torch that has CUDA, in a copy of the tree and an environment of its own:
@@ -29,17 +30,21 @@ CUDA_BUILD_ARCHITECTURES ?= 9.0a
 CUDA_BIN = $(CURDIR)/build/cuda/venv/bin
 CUDA_TREE = build/cuda/tree
 
-build/cuda/.torch:
+# Named after the torch: another one makes another environment.
+CUDA_ENVIRONMENT = build/cuda/.$(subst =,-,$(firstword $(CUDA_TORCH)))
+$(CUDA_ENVIRONMENT):
 	@mkdir -p $(@D)
-	$(PYTHON) -m venv build/cuda/venv
+	$(PYTHON) -m venv --clear build/cuda/venv
 	$(CUDA_BIN)/python -m pip install --quiet --no-compile --upgrade pip
 	$(CUDA_BIN)/python -m pip install --quiet --no-compile $(CUDA_TORCH)
 	touch $@
 
-build/cuda/.built: build/cuda/.torch $(SOURCES)
-	rm -rf $(CUDA_TREE) && mkdir $(CUDA_TREE)
-	git ls-files -z --cached --others --exclude-standard \
-	  | tar --null --ignore-failed-read -T - -cf - | tar -xf - -C $(CUDA_TREE)
+# What is not compiled is brought up to date in every call.
+copy_tree = mkdir -p $(CUDA_TREE) && git ls-files -z --cached --others --exclude-standard \
+  | tar --null --ignore-failed-read -T - -cf - | tar -xf - -C $(CUDA_TREE)
+
+build/cuda/.built: $(CUDA_ENVIRONMENT) $(SOURCES)
+	$(copy_tree)
 	cd $(CUDA_TREE) && ELITE_CUDA=1 TORCH_CUDA_ARCH_LIST="$(CUDA_BUILD_ARCHITECTURES)" \
 	  $(CUDA_BIN)/python -m pip install --no-compile --verbose -e ".[test]" \
 	  > ../build.log 2>&1 || (tail -n 60 ../build.log; exit 1)
@@ -48,7 +53,7 @@ build/cuda/.built: build/cuda/.torch $(SOURCES)
 
 ELITE_DATA ?= $(abspath ../shared/data)
 cuda-build: build/cuda/.built
-	cd $(CUDA_TREE) && $(CUDA_BIN)/elite doctor
+	$(copy_tree)
 	cd $(CUDA_TREE) && ELITE_DATA=$(ELITE_DATA) $(CUDA_BIN)/python -m pytest tests/test_build.py tests/ops tests/nn
 
 -include $(wildcard build/nvcc/*.d)

@@ -15,6 +15,10 @@
 
 #include "bindings/empty.h"
 
+#ifndef __has_feature  // clang's
+#define __has_feature(name) 0
+#endif
+
 namespace elite_ops {
 namespace {
 
@@ -75,7 +79,7 @@ struct GuardedAllocator final : c10::Allocator {
 };
 
 // AddressSanitizer surrounds every allocation by itself, to the byte.
-#ifndef __SANITIZE_ADDRESS__
+#if !defined(__SANITIZE_ADDRESS__) && !__has_feature(address_sanitizer)
 GuardedAllocator allocator;
 [[maybe_unused]] const bool is_set = [] {
   c10::SetCPUAllocator(&allocator, /*priority=*/100);

@@ -21,6 +21,12 @@ cudaError_t last_error = cudaSuccess;
 std::unordered_map<const void*, size_t> granted_shared_bytes;
 std::mutex grants;
 
+thread_local cudaStreamCaptureMode capture_mode = cudaStreamCaptureModeGlobal;
+
+bool forbidden_by_capture() {
+  return emulation::is_capturing && capture_mode != cudaStreamCaptureModeRelaxed;
+}
+
 }  // namespace
 
 namespace emulation {
@@ -50,6 +56,8 @@ const char* cudaGetErrorName(cudaError_t error) {
       return "cudaErrorInvalidConfiguration";
     case cudaErrorInvalidMemcpyDirection:
       return "cudaErrorInvalidMemcpyDirection";
+    case cudaErrorStreamCaptureUnsupported:
+      return "cudaErrorStreamCaptureUnsupported";
   }
   return "unrecognized error code";
 }
@@ -66,6 +74,8 @@ const char* cudaGetErrorString(cudaError_t error) {
       return "invalid configuration argument";
     case cudaErrorInvalidMemcpyDirection:
       return "invalid copy direction for memcpy";
+    case cudaErrorStreamCaptureUnsupported:
+      return "operation not permitted when stream is capturing";
   }
   return "unrecognized error code";
 }
@@ -117,6 +127,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
 
 // Starts as garbage, as a device's memory may.
 cudaError_t cudaMalloc(void** pointer, size_t bytes) {
+  if (forbidden_by_capture()) return emulation::remember(cudaErrorStreamCaptureUnsupported);
   *pointer = std::malloc(bytes);
   if (*pointer == nullptr) return emulation::remember(cudaErrorMemoryAllocation);
   std::memset(*pointer, emulation::kGarbage, bytes);
@@ -128,20 +139,26 @@ cudaError_t cudaFree(void* pointer) {
   return cudaSuccess;
 }
 
-cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+cudaError_t cudaDeviceSynchronize() {
+  if (emulation::is_capturing) return emulation::remember(cudaErrorStreamCaptureUnsupported);
+  ++emulation::num_device_synchronizations;
+  return cudaSuccess;
+}
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = nullptr;
   return cudaSuccess;
 }
 
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  if (forbidden_by_capture()) return emulation::remember(cudaErrorStreamCaptureUnsupported);
+  return cudaSuccess;
+}
 
 cudaError_t cudaStreamDestroy(cudaStream_t) { return cudaSuccess; }
 
 cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode) {
-  thread_local cudaStreamCaptureMode of_thread = cudaStreamCaptureModeGlobal;
-  std::swap(*mode, of_thread);
+  std::swap(*mode, capture_mode);
   return cudaSuccess;
 }
 

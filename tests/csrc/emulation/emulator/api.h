@@ -15,6 +15,7 @@ enum cudaError_t {
   cudaErrorMemoryAllocation = 2,
   cudaErrorInvalidConfiguration = 9,
   cudaErrorInvalidMemcpyDirection = 21,
+  cudaErrorStreamCaptureUnsupported = 900,
 };
 
 enum cudaMemcpyKind {
@@ -122,6 +123,12 @@ namespace emulation {
 
 // How many kernels, fills, copies and calls of CUB the streams have been given.
 inline int64_t num_enqueued = 0;
+
+// How often the host has waited for all streams.
+inline int64_t num_device_synchronizations = 0;
+
+// Whether some stream is being captured: then a thread may allocate and wait in relaxed mode alone.
+inline bool is_capturing = false;
 
 // Keeps the error for cudaGetLastError, and returns it.
 cudaError_t remember(cudaError_t error);
