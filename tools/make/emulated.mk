@@ -87,7 +87,7 @@ build/emulated_device/$(1)/objects/tests/csrc/emulation/%.o: tests/csrc/emulatio
 build/emulated_device/$(1)/_C.so: $$(DEVICE_SOURCES:%=build/emulated_device/$(1)/objects/%.o)
 	$$(CXX) -shared $$^ $$(DEVICE_SANITIZE_$(1)) -Wl,-T,tests/csrc/emulation/shared_memory.ld \
 	  -L$$(TORCH_LIBRARIES) -ltorch -ltorch_cpu -lc10 -ltorch_python -o $$@
-build/emulated_device/$(1)/.built: build/emulated_device/$(1)/_C.so $$(wildcard elite_ops/*)
+build/emulated_device/$(1)/.built: build/emulated_device/$(1)/_C.so $$(wildcard elite_ops/*.py)
 	rm -rf $$(@D)/elite_ops && mkdir $$(@D)/elite_ops
 	ln -s $$(filter-out %.so %.pyi %__pycache__,$$(wildcard $$(CURDIR)/elite_ops/*)) $$(@D)/elite_ops
 	ln -s ../_C.so $$(@D)/elite_ops/_C$$(shell $$(BIN)/python -c "import sysconfig; \
