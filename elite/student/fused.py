@@ -325,7 +325,8 @@ class FusedStudent(nn.Module):
         and the voxels are those of each point.
         """
         points = [level.points for level in levels]
-        if not on_cuda(points[0].inverse) and points[0].num_rows is None:
+        inverse = points[0].inverse
+        if inverse.is_cpu and not on_cuda(inverse) and points[0].num_rows is None:
             cells, voxels = intersect_segments(points)
             return cells, voxels.unbind()
         return None, [of_level.inverse for of_level in points]

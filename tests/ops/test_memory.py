@@ -40,11 +40,12 @@ def test_memory_that_is_seen_is_not_handed_out() -> None:
 
 
 def test_holds_at_most_twice_what_was_in_use_at_once() -> None:
+    before = cpu_memory().in_use
     sizes = [ROWS // 4 * 2**i for i in range(7)]
     for rows in [*sizes, *sizes]:
         product(1, rows)
     largest = sizes[-1] * 64 * 4
-    assert cpu_memory().in_use == 0
+    assert cpu_memory().in_use == before
     assert largest <= cpu_memory().kept <= 2 * 1.125 * largest + 2**20  # and the op's scratch
 
 
