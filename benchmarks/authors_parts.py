@@ -120,7 +120,7 @@ class TorchConvolutions:
             if not pairs:
                 found = build_kernel_map(
                     indices.int(), spatial_shape=shape, batch_size=batch_size
-                ).neighbors
+                ).in_rows
                 for neighbors in found:
                     at = torch.nonzero(neighbors >= 0)[:, 0]
                     pairs.append((neighbors[at].long(), at))

@@ -45,11 +45,11 @@ def workload(device: torch.device, dense: bool) -> tuple[Batch, StudentOutput, l
     stages = [
         StageOutput(
             torch.randn(len(v.indices), 64, device=device, requires_grad=True),
-            build_segments(v.inverse, len(v.indices)),
+            build_segments(v.point_rows, len(v.indices)),
         )
         for v in voxels
     ]
-    output = StudentOutput(torch.zeros(0), voxels[0].inverse >= 0, stages)
+    output = StudentOutput(torch.zeros(0), voxels[0].point_rows >= 0, stages)
     maps = [torch.randn(1, *PATCHES, device=device, requires_grad=True) for _ in range(4)]
     return batch, output, maps
 

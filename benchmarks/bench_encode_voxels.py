@@ -13,7 +13,7 @@ def bench_encode_voxels(timed, device, implementation):
     name, points = scan()
     points = points.to(device)
     (voxels,) = voxelize(points, point_cloud_range=POINT_CLOUD_RANGE, spatial_shape=SPATIAL_SHAPE)
-    segments = build_segments(voxels.inverse, len(voxels.indices))
+    segments = build_segments(voxels.point_rows, len(voxels.indices))
     weight, bias = torch.randn(10, 64, device=device), torch.randn(64, device=device)
     call = {"elite_ops": encode_voxels, "reference": reference}[implementation]
     grid = {"voxel_size": (0.1, 0.1, 0.1), "origin": POINT_CLOUD_RANGE[:3]}

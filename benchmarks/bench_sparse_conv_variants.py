@@ -3,12 +3,14 @@
 Each result is compared with float64 before it is timed.
 """
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from precision import PRECISIONS, rms_error
 from submanifold import scan_with_kernel_map
 
-from elite_ops import build_info, group_rows
+from elite_ops import _C, build_info, order_rows
 from elite_ops.reference.sparse_conv import sparse_conv as reference
 
 VARIANTS = {
@@ -22,9 +24,18 @@ VARIANTS = {
 }
 
 
+@contextmanager
+def forced_variant(variant):
+    _C.force_sparse_conv_variant(variant)
+    try:
+        yield
+    finally:
+        _C.force_sparse_conv_variant(0)
+
+
 @pytest.mark.benchmark(group="sparse_conv variants")
 @pytest.mark.parametrize("variant", VARIANTS)
-@pytest.mark.parametrize("rows", ["as they are", "grouped"])
+@pytest.mark.parametrize("rows", ["as they are", "ordered"])
 @pytest.mark.parametrize("precision", ["fp16", "bf16", "tf32"])
 @pytest.mark.parametrize("channels", [16, 32, 64, 128, 256])
 @pytest.mark.parametrize("scale", [1, 4])
@@ -34,22 +45,23 @@ def bench_variants(timed, device, variant, rows, precision, channels, scale):
     if reason := why_not(variant, precision, channels, device):
         pytest.skip(f"not available: {reason}")
     name, voxels = scan_with_kernel_map(device, scale)
-    table = voxels.kernel_map.neighbors
-    groups = group_rows(voxels.kernel_map).groups
-    order = (groups.order, groups.neighbors) if rows == "grouped" else (None, None)
+    kernel_map = voxels.submanifold_map()
+    table = kernel_map.in_rows
+    order = order_rows(kernel_map).row_order if rows == "ordered" else None
+    ordered = (None, None) if order is None else (order.order, order.in_rows)
     generator = torch.Generator().manual_seed(0)
     shapes = [(table.shape[1], channels), (27, channels, channels), (channels,)]
     rounding = PRECISIONS[precision]
     inputs = [torch.randn(s, generator=generator).to(device, rounding.dtype) for s in shapes]
     features, weight, bias = (tensor.double() for tensor in inputs)
-    expected = reference(features, weight, voxels.kernel_map, bias)
+    expected = reference(features, weight, kernel_map, bias)
 
     def convolve():
         op = torch.ops.elite_ops.sparse_conv_fused
-        return op(*inputs, table, None, 1.0, *order, VARIANTS[variant])
+        return op(*inputs, table, None, 1.0, *ordered)
 
     pairs = int((table >= 0).sum())
-    with rounding.set():
+    with rounding.set(), forced_variant(VARIANTS[variant]):
         error = rms_error(convolve(), expected)
         assert error <= rounding.limit
         timed(

@@ -61,7 +61,7 @@ def bench_voxelize(timed, device, scales, batch, contestant):
     for a, b in zip(ours, theirs, strict=True):
         indices = b[0].int() if contestant == "unique_rows" else b.indices
         assert torch.equal(a.indices, indices)
-    outputs = sum(v.indices.nbytes + v.inverse.nbytes + v.counts.nbytes for v in ours)
+    outputs = sum(v.indices.nbytes + v.point_rows.nbytes + v.counts.nbytes for v in ours)
     moved = points.nbytes + batch_index.nbytes + outputs
     timed(run, bytes_moved=moved, workload=name, points=len(points))
 

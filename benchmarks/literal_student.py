@@ -151,9 +151,7 @@ class OwnScale:
         return OwnGroup(self.step.halved)
 
     def convolve(self, layer: nn.Module, rows: Tensor) -> Tensor:
-        features: Tensor = layer(
-            SparseTensor.from_voxels(rows, self.level.voxels, self.batch_size)
-        ).features
+        features: Tensor = layer(SparseTensor(rows, self.level.voxels)).features
         return features
 
 

@@ -108,7 +108,7 @@ def submanifold(
     def random(*size: int) -> Tensor:
         return torch.randn(size, generator=generator).to(device, rounding.dtype)
 
-    neighbors = build_kernel_map(indices, spatial_shape=shape, batch_size=batch).neighbors
+    neighbors = build_kernel_map(indices, spatial_shape=shape, batch_size=batch).in_rows
     return Submanifold(
         workload=name,
         indices=indices,
@@ -131,4 +131,4 @@ def truth(case: Submanifold) -> Truth:
     weight = case.weight.double().requires_grad_()
     out = sparse_conv(features, weight, kernel_map)
     gradients = torch.autograd.grad(out, (features, weight), case.grad_out.double())
-    return Truth(kernel_map.neighbors, out.detach(), *gradients)
+    return Truth(kernel_map.in_rows, out.detach(), *gradients)

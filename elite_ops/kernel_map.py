@@ -4,41 +4,107 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
-__all__ = ["KernelMap", "RowGroups"]
+from elite_ops.kernel_geometry import KernelGeometry
+
+__all__ = ["KernelMap", "RowOrder"]
 
 
 @dataclass(frozen=True)
-class RowGroups:
+class RowOrder:
     """The output rows in an order in which neighbours meet much the same offsets."""
 
     order: Tensor  # [num_out] int32: a permutation
-    neighbors: Tensor  # [K, num_out] int32: the table's columns in this order
+    in_rows: Tensor  # [K, num_out] int32: the table's columns in this order
 
 
-@dataclass(frozen=True)
 class KernelMap:
-    """The neighbour table of one sparse convolution.
+    """The pairs of rows that meet in a sparse convolution.
 
-    Offset k = (i_x * k_y + i_y) * k_z + i_z stands for the displacement
-    ((i_x, i_y, i_z) - kernel_size // 2) * dilation from an output voxel to an input voxel.
+    Made by `VoxelSet.kernel_map` or `build_kernel_map`. A map is a table of the input rows that
+    output rows meet; the table from the other side is made when a gradient, or `swapped`, first
+    needs it. How pairs are kept may change; what ops promise does not.
 
-    `transposed` is the same relation seen from the input rows. In a submanifold map it is the table
-    itself read from the last offset to the first (`mirrored`), so nothing is stored twice.
+    Args:
+        in_rows: the input row that meets each output row under each offset, -1 where there is none.
+        num_in: the number of input rows.
+        geometry: the kernel's.
+        symmetric: whether the table read from the last offset to the first is its own swap, as in
+            submanifold convolutions of odd kernels.
+        out_rows: the output row that meets each input row; None: made when needed.
+        row_order: from `order_rows`; results are the same with and without.
+        num_rows: valid output rows, on the device; None: all.
     """
 
-    neighbors: Tensor  # [K, num_out] int32: input row, -1 where there is none
-    transposed: Tensor  # [K, num_in] int32: output row, -1 where there is none
-    mirrored: bool
-    kernel_size: tuple[int, int, int]
-    groups: RowGroups | None = None  # from `group_rows`; results are the same with and without
-    num_rows: Tensor | None = None  # [] int64, on the device: true output rows; None: all
-
-    @property
-    def num_in(self) -> int:
-        return self.transposed.shape[1]
+    def __init__(
+        self,
+        in_rows: Tensor,  # [K, num_out] int32
+        num_in: int,
+        geometry: KernelGeometry,
+        *,
+        symmetric: bool = False,
+        out_rows: Tensor | None = None,  # [K, num_in] int32
+        row_order: RowOrder | None = None,
+        num_rows: Tensor | None = None,  # [] int64
+    ) -> None:
+        self.in_rows = in_rows
+        self.num_in = num_in
+        self.geometry = geometry
+        self.symmetric = symmetric
+        self.row_order = row_order
+        self.num_rows = num_rows
+        self._out_rows = in_rows if symmetric else out_rows
 
     @property
     def num_out(self) -> int:
-        return self.neighbors.shape[1]
+        return self.in_rows.shape[1]
+
+    @property
+    def num_offsets(self) -> int:
+        return self.in_rows.shape[0]
+
+    @property
+    def out_rows(self) -> Tensor:  # [K, num_in] int32
+        """The output row that meets each input row under each offset, -1 where there is none.
+
+        Of a symmetric map it is `in_rows` itself, to be read from the last offset to the first.
+        """
+        if self._out_rows is None:
+            self._out_rows = outside_inference_mode(
+                torch.ops.elite_ops.swap_kernel_map, self.in_rows, self.num_in
+            )
+        return self._out_rows
+
+    def swapped(self) -> KernelMap:
+        """The map with inputs and outputs exchanged: that of the inverse convolution.
+
+        Raises:
+            ValueError: if not all output rows are valid.
+        """
+        if self.num_rows is not None:
+            raise ValueError("KernelMap: a map of a padded buffer can't be swapped")
+        in_rows = self.out_rows.flip(0) if self.symmetric else self.out_rows
+        return KernelMap(in_rows, self.num_out, self.geometry.swapped(), out_rows=self.in_rows)
+
+    def replace(self, row_order: RowOrder) -> KernelMap:
+        """The same map with its rows in another order of work."""
+        return KernelMap(
+            self.in_rows,
+            self.num_in,
+            self.geometry,
+            symmetric=self.symmetric,
+            out_rows=self._out_rows,
+            row_order=row_order,
+            num_rows=self.num_rows,
+        )
+
+
+def outside_inference_mode(op: object, *arguments: object) -> Tensor:
+    """Calls an op whose integers outlive inference mode: gradients may need them later."""
+    assert callable(op)
+    if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
+        return op(*arguments)  # type: ignore[no-any-return]
+    with torch.inference_mode(False):
+        return op(*arguments)  # type: ignore[no-any-return]

@@ -2,28 +2,70 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import Any
 
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
-from elite_ops.kernel_map import KernelMap
+from elite_ops.voxel_set import VoxelSet
 
 __all__ = ["Voxels"]
 
 
-@dataclass(frozen=True)
-class Voxels:
+class Voxels(VoxelSet):
     """The voxels of a point cloud at one scale, ordered by batch, x, y, z.
 
-    Buffers of fixed capacity have V rows, of which the first `num_voxels` are voxels; what the
-    others hold is not defined.
+    Made by `voxelize`. Padded buffers have V rows, of which the first `num_voxels` are valid; what
+    the others hold is not defined.
+
+    Attributes:
+        point_rows: [N] int32: the row of each point's voxel, -1 for a point outside the range.
+        counts: [V] int32: points in each voxel.
+        num_voxels: [] int64, on the device.
+        scale: how much coarser the grid is than that of scale 1.
+        halved: the voxels of the grid of half as many cells, whose points are these voxels; or
+            None.
     """
 
-    indices: Tensor  # [V, 4] int32: batch, x, y, z
-    inverse: Tensor  # [N] int32: the row of each point's voxel, -1 for a point outside the range
-    counts: Tensor  # [V] int32: points in each voxel
-    num_voxels: Tensor  # [] int64, on the device
-    scale: int
-    spatial_shape: tuple[int, int, int]  # cells of this scale along x, y, z
-    kernel_map: KernelMap | None = None  # of the convolution that `voxelize` was told of
-    halved: Voxels | None = None  # of the grid of half as many cells; its points are these voxels
+    def __init__(
+        self,
+        indices: Tensor,  # [V, 4] int32
+        point_rows: Tensor,
+        counts: Tensor,
+        num_voxels: Tensor,
+        spatial_shape: tuple[int, int, int],
+        batch_size: int,
+        *,
+        scale: int,
+        padded: bool = False,
+        halved: Voxels | None = None,
+    ) -> None:
+        super().__init__(
+            indices, spatial_shape, batch_size, num_rows=num_voxels if padded else None
+        )
+        self.point_rows = point_rows
+        self.counts = counts
+        self.num_voxels = num_voxels
+        self.scale = scale
+        self.halved = halved
+
+
+def _flatten(voxels: Voxels) -> tuple[list[Any], Any]:
+    children: list[Any] = [voxels.indices, voxels.point_rows, voxels.counts, voxels.num_voxels]
+    if voxels.halved is not None:
+        children.append(voxels.halved)
+    padded = voxels.num_rows is not None
+    return children, (voxels.spatial_shape, voxels.batch_size, voxels.scale, padded)
+
+
+def _unflatten(children: Any, context: Any) -> Voxels:
+    """Without checks: trees may hold anything in place of tensors."""
+    voxels = Voxels.__new__(Voxels)
+    indices, voxels.point_rows, voxels.counts, voxels.num_voxels, *halved = children
+    voxels.halved = halved[0] if halved else None
+    spatial_shape, batch_size, voxels.scale, padded = context
+    voxels._fill(indices, spatial_shape, batch_size, voxels.num_voxels if padded else None)
+    return voxels
+
+
+pytree.register_pytree_node(Voxels, _flatten, _unflatten, serialized_type_name="elite_ops.Voxels")

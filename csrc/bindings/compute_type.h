@@ -28,8 +28,12 @@ class ProductTypes {
       : keeps_(features.scalar_type() == at::kBFloat16 && inner_dimensions % 2 == 0 &&
                cpu::multiplies_bfloat16()) {}
 
+  at::Tensor as_computed(const at::Tensor& t) const {
+    if (!t.defined()) return t;
+    return keeps_ ? t.contiguous() : elite_ops::as_computed(t);
+  }
   at::Tensor as_computed(const std::optional<at::Tensor>& t) const {
-    return t && keeps_ ? t->contiguous() : elite_ops::as_computed(t);
+    return as_computed(t.value_or(at::Tensor()));
   }
 
   // Calls `body` with a number of the type of `computed`.
@@ -48,11 +52,5 @@ class ProductTypes {
  private:
   bool keeps_;
 };
-
-// The tensor's data, null where it is undefined.
-template <typename T>
-const T* computed_data(const at::Tensor& t) {
-  return t.defined() ? static_cast<const T*>(t.const_data_ptr()) : nullptr;
-}
 
 }  // namespace elite_ops

@@ -12,13 +12,16 @@ enum class ErrorSource : int {
   kBuildKernelMap,
   kBuildSegments,
   kConfusionMatrix,
+  kConnectVoxels,
   kDistillationLoss,
   kLinearFused,
   kLovaszSoftmax,
   kMajorityVote,
+  kOutputVoxels,
   kPatchToPoint,
   kProjectPoints,
   kSparseConv,
+  kSwapKernelMap,
   kVoxelize,
   kCount
 };

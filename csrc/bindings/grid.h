@@ -16,11 +16,12 @@ inline int64_t saturating_product(int64_t a, int64_t b) {
   return __builtin_mul_overflow(a, b, &product) ? std::numeric_limits<int64_t>::max() : product;
 }
 
-inline void check_grid_shape(const char* op, c10::IntArrayRef shape, int64_t batch_size) {
-  TORCH_CHECK_VALUE(shape.size() == 3, op, ": `spatial_shape` must have 3 entries, got ", shape);
+inline void check_grid_shape(const char* op, const char* name, c10::IntArrayRef shape,
+                             int64_t batch_size) {
+  TORCH_CHECK_VALUE(shape.size() == 3, op, ": `", name, "` must have 3 entries, got ", shape);
   for (const int64_t size : shape) {
-    TORCH_CHECK_VALUE(size >= 1 && size <= kMaxCellsPerAxis, op,
-                      ": `spatial_shape` must be between 1 and 2^24 along each axis, got ", shape);
+    TORCH_CHECK_VALUE(size >= 1 && size <= kMaxCellsPerAxis, op, ": `", name,
+                      "` must be between 1 and 2^24 along each axis, got ", shape);
   }
   TORCH_CHECK_VALUE(batch_size >= 1 && batch_size < std::numeric_limits<int32_t>::max(), op,
                     ": `batch_size` must be between 1 and 2^31 - 2, got ", batch_size);

@@ -1,20 +1,16 @@
 #include "cpu/linear_fused.h"
 
-#include <ATen/Dispatch.h>
-#include <torch/library.h>
-
+#include <cmath>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "check.h"
 #include "compute_type.h"
 #include "contiguous.h"
 #include "empty.h"
+#include "op.h"
 #ifdef ELITE_WITH_CUDA
-
-#include "cuda.h"
 #include "cuda/linear_fused.h"
 #endif
 
@@ -51,158 +47,121 @@ void check_residual(size_t i, const at::Tensor& residual, const std::optional<at
   check_size(kOp, rows_name.c_str(), *rows, 0, num_out);
 }
 
-// What is multiplied and what is added.
-struct Linear {
-  const at::Tensor& features;
-  const std::optional<at::Tensor>& rows;
-  const at::Tensor& weight;
-  const std::optional<at::Tensor>& bias;
-  at::TensorList residuals;
-  const OptionalTensors& residual_rows;
-  const std::optional<at::Tensor>& num_rows;
-
-  int64_t num_out() const { return rows ? rows->size(0) : features.size(0); }
-};
-
-void check(const Linear& linear) {
-  const auto& [features, rows, weight, bias, residuals, residual_rows, num_rows] = linear;
-  check_dim(kOp, "features", features, 2);
-  check_floating(kOp, "features", features);
-  check_row_count(kOp, "features", features.size(0));
-  if (rows) check_rows("rows", *rows, features);
-  check_dim(kOp, "weight", weight, 2);
-  check_like_features("weight", weight, features);
-  check_size(kOp, "weight", weight, 0, features.size(1));
-  if (bias) {
-    check_dim(kOp, "bias", *bias, 1);
-    check_like_features("bias", *bias, features);
-    check_size(kOp, "bias", *bias, 0, weight.size(1));
-  }
-  TORCH_CHECK_VALUE(residuals.size() == residual_rows.size(), kOp,
-                    ": `residual_rows` must have one entry for each of `residuals`, got ",
-                    residual_rows.size(), " for ", residuals.size());
-  TORCH_CHECK_VALUE(residuals.size() <= kMaxResiduals, kOp, ": `residuals` must be at most ",
-                    kMaxResiduals, ", got ", residuals.size());
-  const int64_t num_out = linear.num_out();
-  check_row_count(kOp, "rows", num_out);
-  for (size_t i = 0; i < residuals.size(); ++i) {
-    check_residual(i, residuals[i], residual_rows.get(i), features, weight, num_out);
-  }
-  check_num_rows(kOp, num_rows, num_out, "features", features);
-}
-
-// A matrix as a kernel takes it and its row numbers, kept alive beside the pointers.
+// A matrix as a kernel takes it, and the rows that it is read at: undefined for row i at row i.
 struct Gathered {
   at::Tensor matrix;
   at::Tensor rows;
 
-  Gathered(at::Tensor matrix_, const std::optional<at::Tensor>& rows_)
-      : matrix(std::move(matrix_)), rows(contiguous(rows_)) {}
-
-  const int32_t* row_numbers() const {
-    return rows.defined() ? rows.const_data_ptr<int32_t>() : nullptr;
+  template <typename T>
+  GatheredRows<T> pointers() const {
+    return {data<T>(matrix), data<int32_t>(rows), matrix.size(0)};
   }
 };
 
-// `convert` makes of a residual what the kernel takes.
-template <typename Convert>
-std::vector<Gathered> gathered_residuals(const Linear& linear, const Convert& convert) {
-  std::vector<Gathered> residuals;
-  for (size_t i = 0; i < linear.residuals.size(); ++i) {
-    residuals.emplace_back(convert(linear.residuals[i]), linear.residual_rows.get(i));
+// What is multiplied and what is added.
+struct LinearFused {
+  static constexpr auto kName = kOp;
+
+  Gathered input;                   // [N, C_in], read at M rows
+  at::Tensor weight;                // [C_in, C_out]
+  at::Tensor bias;                  // [C_out], or undefined
+  std::vector<Gathered> residuals;  // of C_out columns
+  double negative_slope;
+  std::optional<at::Tensor> num_rows;
+
+  static LinearFused check(const at::Tensor& features, const std::optional<at::Tensor>& rows,
+                           const at::Tensor& weight, const std::optional<at::Tensor>& bias,
+                           at::TensorList residuals, const OptionalTensors& residual_rows,
+                           double negative_slope, const std::optional<at::Tensor>& num_rows) {
+    check_dim(kOp, "features", features, 2);
+    check_floating(kOp, "features", features);
+    check_row_count(kOp, "features", features.size(0));
+    if (rows) check_rows("rows", *rows, features);
+    check_dim(kOp, "weight", weight, 2);
+    check_like_features("weight", weight, features);
+    check_size(kOp, "weight", weight, 0, features.size(1));
+    if (bias) {
+      check_dim(kOp, "bias", *bias, 1);
+      check_like_features("bias", *bias, features);
+      check_size(kOp, "bias", *bias, 0, weight.size(1));
+    }
+    TORCH_CHECK_VALUE(residuals.size() == residual_rows.size(), kOp,
+                      ": `residual_rows` must have one entry for each of `residuals`, got ",
+                      residual_rows.size(), " for ", residuals.size());
+    TORCH_CHECK_VALUE(residuals.size() <= kMaxResiduals, kOp, ": `residuals` must be at most ",
+                      kMaxResiduals, ", got ", residuals.size());
+    TORCH_CHECK_VALUE(std::isfinite(negative_slope), kOp, ": `negative_slope` must be finite, got ",
+                      negative_slope);
+    const Gathered input{features.contiguous(), contiguous(rows)};
+    LinearFused linear{input, weight.contiguous(), contiguous(bias), {}, negative_slope, num_rows};
+    check_row_count(kOp, "rows", linear.num_out());
+    for (size_t i = 0; i < residuals.size(); ++i) {
+      check_residual(i, residuals[i], residual_rows.get(i), features, weight, linear.num_out());
+      linear.residuals.push_back({residuals[i].contiguous(), contiguous(residual_rows.get(i))});
+    }
+    check_num_rows(kOp, num_rows, linear.num_out(), "features", features);
+    return linear;
   }
-  return residuals;
-}
 
-// ---- CPU
+  int64_t num_out() const { return (input.rows.defined() ? input.rows : input.matrix).size(0); }
 
-template <typename T>
-GatheredRows<T> cpu_pointers(const Gathered& from) {
-  return {computed_data<T>(from.matrix), from.row_numbers(), from.matrix.size(0)};
-}
-
-at::Tensor linear_fused_cpu(const at::Tensor& features, const std::optional<at::Tensor>& rows,
-                            const at::Tensor& weight_, const std::optional<at::Tensor>& bias_,
-                            at::TensorList residuals, const OptionalTensors& residual_rows,
-                            double negative_slope, const std::optional<at::Tensor>& num_rows) {
-  const Linear linear{features, rows, weight_, bias_, residuals, residual_rows, num_rows};
-  check(linear);
-  const ProductTypes types(features, features.size(1));
-  const Gathered input(types.as_computed(features), rows);
-  const std::vector<Gathered> added =
-      gathered_residuals(linear, [&](const at::Tensor& t) { return types.as_computed(t); });
-  const at::Tensor weight = types.as_computed(weight_), bias = types.as_computed(bias_);
-  const cpu::LinearShape shape{linear.num_out(), weight.size(0), weight.size(1)};
-  at::Tensor out = empty({shape.num_out, shape.c_out}, weight.options());
-  ProductTypes::dispatch(weight, [&](auto number) {
-    using T = decltype(number);
-    std::vector<GatheredRows<T>> pointers;
-    for (const Gathered& g : added) pointers.push_back(cpu_pointers<T>(g));
-    const bool in_range = cpu::linear_fused<T>(
-        shape, cpu_pointers<T>(input), computed_data<T>(weight), computed_data<T>(bias), pointers,
-        static_cast<cpu::sum_t<T>>(negative_slope), num_rows_data(num_rows),
-        static_cast<T*>(out.mutable_data_ptr()));
-    TORCH_CHECK_INDEX(in_range, kOp,
-                      ": `rows` must be -1 or a row of their matrix, got a number outside");
-  });
-  return out.to(features.scalar_type());
-}
-
-// ---- CUDA
+  at::Tensor run_cpu() const {
+    const ProductTypes types(input.matrix, weight.size(0));
+    const auto computed = [&](const Gathered& g) {
+      return Gathered{types.as_computed(g.matrix), g.rows};
+    };
+    const Gathered x = computed(input);
+    const at::Tensor w = types.as_computed(weight), b = types.as_computed(bias);
+    std::vector<Gathered> added;
+    for (const Gathered& residual : residuals) added.push_back(computed(residual));
+    const cpu::LinearShape shape{num_out(), w.size(0), w.size(1)};
+    at::Tensor out = empty({shape.num_out, shape.c_out}, w.options());
+    ProductTypes::dispatch(w, [&](auto number) {
+      using T = decltype(number);
+      std::vector<GatheredRows<T>> pointers;
+      for (const Gathered& residual : added) pointers.push_back(residual.pointers<T>());
+      const bool in_range =
+          cpu::linear_fused<T>(shape, x.pointers<T>(), data<T>(w), data<T>(b), pointers,
+                               static_cast<cpu::sum_t<T>>(negative_slope), num_rows_data(num_rows),
+                               mutable_data<T>(out));
+      TORCH_CHECK_INDEX(in_range, kOp,
+                        ": `rows` must be -1 or a row of their matrix, got a number outside");
+    });
+    return out.to(weight.scalar_type());
+  }
 
 #ifdef ELITE_WITH_CUDA
-
-template <typename scalar_t>
-GatheredRows<cuda_scalar<scalar_t>> cuda_pointers(const Gathered& from) {
-  return {cuda_data<scalar_t>(from.matrix), from.row_numbers(), from.matrix.size(0)};
-}
-
-at::Tensor linear_fused_cuda(const at::Tensor& features, const std::optional<at::Tensor>& rows,
-                             const at::Tensor& weight_, const std::optional<at::Tensor>& bias_,
-                             at::TensorList residuals, const OptionalTensors& residual_rows,
-                             double negative_slope, const std::optional<at::Tensor>& num_rows) {
-  const Linear linear{features, rows, weight_, bias_, residuals, residual_rows, num_rows};
-  check(linear);
-  const c10::cuda::CUDAGuard guard(features.device());
-  const Gathered input(features.contiguous(), rows);
-  const std::vector<Gathered> added =
-      gathered_residuals(linear, [](const at::Tensor& t) { return t.contiguous(); });
-  const at::Tensor weight = weight_.contiguous(), bias = contiguous(bias_);
-  at::Tensor out = empty({linear.num_out(), weight.size(1)}, weight.options());
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), kOp, [&] {
-    cuda::LinearArguments<cuda_scalar<scalar_t>> args;
-    args.num_out = out.size(0);
-    args.c_in = weight.size(0);
-    args.c_out = weight.size(1);
-    args.features = cuda_pointers<scalar_t>(input);
-    args.weight = cuda_data<scalar_t>(weight);
-    if (bias.defined()) args.epilogue.bias = cuda_data<scalar_t>(bias);
-    for (size_t i = 0; i < added.size(); ++i) {
-      args.epilogue.residuals[i] = cuda_pointers<scalar_t>(added[i]);
-    }
-    args.epilogue.negative_slope = negative_slope;
-    args.num_rows = num_rows_data(num_rows);
-    args.out = cuda_mutable_data<scalar_t>(out);
-    args.error_flag = device_error_flag(ErrorSource::kLinearFused);
-    C10_CUDA_CHECK(cuda::linear_fused(args, allows_tf32(features.scalar_type()),
-                                      c10::cuda::getCurrentCUDAStream()));
-  });
-  return out;
-}
-
+  at::Tensor run_cuda() const {
+    at::Tensor out = empty({num_out(), weight.size(1)}, weight.options());
+    dispatch_cuda(weight.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      cuda::LinearArguments<T> args;
+      args.num_out = out.size(0);
+      args.c_in = weight.size(0);
+      args.c_out = weight.size(1);
+      args.features = input.pointers<T>();
+      args.weight = data<T>(weight);
+      args.epilogue.bias = data<T>(bias);
+      for (size_t i = 0; i < residuals.size(); ++i) {
+        args.epilogue.residuals[i] = residuals[i].pointers<T>();
+      }
+      args.epilogue.negative_slope = negative_slope;
+      args.num_rows = num_rows_data(num_rows);
+      args.out = mutable_data<T>(out);
+      args.error_flag = device_error_flag(ErrorSource::kLinearFused);
+      C10_CUDA_CHECK(cuda::linear_fused(args, allows_tf32(weight.scalar_type()),
+                                        c10::cuda::getCurrentCUDAStream()));
+    });
+    return out;
+  }
 #endif
+};
 
 }  // namespace
 
-TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
-  m.def(
-      "linear_fused(Tensor features, Tensor? rows, Tensor weight, Tensor? bias, "
-      "Tensor[] residuals, Tensor?[] residual_rows, float negative_slope, "
-      "Tensor? num_rows=None) -> Tensor");
-}
-TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("linear_fused", &linear_fused_cpu); }
-#ifdef ELITE_WITH_CUDA
-TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) { m.impl("linear_fused", &linear_fused_cuda); }
-#endif
+ELITE_OP(LinearFused,
+         "linear_fused(Tensor features, Tensor? rows, Tensor weight, Tensor? bias, "
+         "Tensor[] residuals, Tensor?[] residual_rows, float negative_slope, "
+         "Tensor? num_rows=None) -> Tensor");
 
 }  // namespace elite_ops

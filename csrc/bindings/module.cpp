@@ -6,6 +6,7 @@
 
 #include "cpu/memory_pool.h"
 #include "device_error.h"
+#include "sparse_conv_variant.h"
 
 #ifndef ELITE_CUDA_ARCHITECTURES
 #define ELITE_CUDA_ARCHITECTURES ""
@@ -52,6 +53,8 @@ PYBIND11_MODULE(_C, m) {
   m.def("memory_statistics", &memory_statistics, "What the CPU memory pool holds.");
   m.def("release_kept_memory", &elite_ops::cpu::release_kept_memory,
         "Gives the CPU memory that waits to be used again back to the system.");
+  m.def("force_sparse_conv_variant", &elite_ops::force_sparse_conv_variant, py::arg("variant"),
+        "Has sparse convolutions on CUDA use one kernel, for measurements; 0 ends it.");
   m.def("take_device_errors", &elite_ops::take_device_errors, py::arg("device"),
         py::call_guard<py::gil_scoped_release>(),  // it waits for the device
         "Waits for a CUDA device; reads and clears what its kernels have reported, in sentences.");

@@ -1,7 +1,5 @@
 #include "cpu/voxelize.h"
 
-#include <torch/library.h>
-
 #include <algorithm>
 #include <cmath>
 #include <optional>
@@ -12,11 +10,11 @@
 #include "contiguous.h"
 #include "cpu/kernel_map.h"
 #include "empty.h"
-#include "kernel_shape.h"
+#include "kernel_geometry.h"
+#include "op.h"
 #ifdef ELITE_WITH_CUDA
-#include "cuda.h"
-#include "cuda/take_errors.h"
 #include "cuda/voxelize.h"
+#include "device_sizes.h"
 #endif
 
 namespace elite_ops {
@@ -71,19 +69,14 @@ VoxelGrid checked_grid(c10::IntArrayRef fine, int64_t scale, int64_t batch_size,
 }
 
 // The kernel of the maps that are wanted, if any.
-std::optional<KernelShape> check_kernel(c10::IntArrayRef kernel_size, const Grids& grids) {
+std::optional<KernelGeometry> check_kernel(c10::IntArrayRef kernel_size, const Grids& grids) {
   if (kernel_size.empty()) return std::nullopt;
-  const KernelShape kernel = checked_kernel_shape(kOp, kernel_size, {1, 1, 1});
+  const KernelGeometry kernel = checked_symmetric_geometry(kOp, kernel_size, {1, 1, 1});
   for (const VoxelGrid& grid : grids.of_scales) {
     check_kernel_map_keys(kOp, {grid.shape[0], grid.shape[1], grid.shape[2]}, grid.batch_size,
                           kernel);
   }
   return kernel;
-}
-
-PointRows point_rows(const at::Tensor& points, const at::Tensor& batch_index) {
-  return {points.const_data_ptr<float>(), points.size(0), points.size(1),
-          batch_index.defined() ? batch_index.const_data_ptr<int64_t>() : nullptr};
 }
 
 void check_points(const at::Tensor& points, const std::optional<at::Tensor>& batch_index) {
@@ -101,7 +94,7 @@ void check_points(const at::Tensor& points, const std::optional<at::Tensor>& bat
 
 Grids checked_grids(c10::IntArrayRef spatial_shape, c10::IntArrayRef scales, int64_t batch_size,
                     bool nested, c10::IntArrayRef capacity, c10::IntArrayRef halved) {
-  check_grid_shape(kOp, spatial_shape, batch_size);
+  check_grid_shape(kOp, "spatial_shape", spatial_shape, batch_size);
   TORCH_CHECK_VALUE(!scales.empty() && scales.size() <= kMaxScales, kOp,
                     ": `scales` must have between 1 and ", kMaxScales, " entries, got ", scales);
   TORCH_CHECK_VALUE(capacity.empty() || capacity.size() == scales.size(), kOp,
@@ -127,16 +120,47 @@ Grids checked_grids(c10::IntArrayRef spatial_shape, c10::IntArrayRef scales, int
   return grids;
 }
 
+struct Voxelize {
+  static constexpr auto kName = kOp;
+
+  at::Tensor points;
+  at::Tensor batch_index;
+  PointRange range;
+  Grids grids;
+  std::optional<KernelGeometry> kernel;
+
+  static Voxelize check(const at::Tensor& points, const std::optional<at::Tensor>& batch_index,
+                        c10::ArrayRef<double> point_cloud_range, c10::IntArrayRef spatial_shape,
+                        c10::IntArrayRef scales, int64_t batch_size, bool nested,
+                        c10::IntArrayRef kernel_size, c10::IntArrayRef capacity,
+                        c10::IntArrayRef halved) {
+    const PointRange range = make_range(point_cloud_range);
+    check_points(points, batch_index);
+    const Grids grids = checked_grids(spatial_shape, scales, batch_size, nested, capacity, halved);
+    return {points.contiguous(), contiguous(batch_index), range, grids,
+            check_kernel(kernel_size, grids)};
+  }
+
+  PointRows rows() const {
+    return {data<float>(points), points.size(0), points.size(1), data<int64_t>(batch_index)};
+  }
+  at::TensorOptions options() const { return points.options().dtype(at::kInt); }
+
+  Result run_cpu() const;
+#ifdef ELITE_WITH_CUDA
+  Result run_cuda() const;
+#endif
+};
+
 // One call on the CPU: a grid after the other.
 class OnCpu {
  public:
-  OnCpu(const PointRows& points, const PointRange& range, const Grids& grids,
-        at::TensorOptions options)
-      : points_(points), range_(range), grids_(grids), options_(options) {
-    num_voxels_ = empty({grids.count()}, options.dtype(at::kLong));
+  explicit OnCpu(const Voxelize& call)
+      : points_(call.rows()), range_(call.range), grids_(call.grids), options_(call.options()) {
+    num_voxels_ = empty({grids_.count()}, options_.dtype(at::kLong));
   }
 
-  Result run(const std::optional<KernelShape>& kernel) {
+  Result run(const std::optional<KernelGeometry>& kernel) {
     for (int g = 0; g < grids_.count(); ++g) add_voxels(g);
     for (int s = 0; kernel && s < grids_.num_scales(); ++s) add_neighbors(s, *kernel);
     return {indices_, inverse_, counts_, num_voxels_, neighbors_};
@@ -178,19 +202,15 @@ class OnCpu {
     std::fill(rows + num_voxels(fine), rows + indices.size(0), -1);
   }
 
-  void add_neighbors(int s, const KernelShape& kernel) {
+  void add_neighbors(int s, const KernelGeometry& kernel) {
     const at::Tensor& indices = indices_[s];
     at::Tensor& neighbors =
         neighbors_.emplace_back(empty({kernel.num_offsets(), indices.size(0)}, options_));
-    const VoxelGrid grid = grids_[s];
-    cpu::build_kernel_map({indices.const_data_ptr<int32_t>(),
-                           num_voxels(s),
-                           grid.batch_size,
-                           {grid.shape[0], grid.shape[1], grid.shape[2]}},
-                          kernel, indices.size(0), neighbors.mutable_data_ptr<int32_t>());
+    cpu::build_kernel_map({data<int32_t>(indices), num_voxels(s), grids_[s]}, kernel,
+                          indices.size(0), mutable_data<int32_t>(neighbors));
   }
 
-  const PointRows& points_;
+  const PointRows points_;
   const PointRange& range_;
   const Grids& grids_;
   at::TensorOptions options_;
@@ -198,39 +218,16 @@ class OnCpu {
   Tensors indices_, inverse_, counts_, neighbors_;
 };
 
-Result voxelize_cpu(const at::Tensor& points_, const std::optional<at::Tensor>& batch_index_,
-                    c10::ArrayRef<double> point_cloud_range, c10::IntArrayRef spatial_shape,
-                    c10::IntArrayRef scales, int64_t batch_size, bool nested,
-                    c10::IntArrayRef kernel_size, c10::IntArrayRef capacity,
-                    c10::IntArrayRef halved) {
-  const PointRange range = make_range(point_cloud_range);
-  check_points(points_, batch_index_);
-  const Grids grids = checked_grids(spatial_shape, scales, batch_size, nested, capacity, halved);
-  const std::optional<KernelShape> kernel = check_kernel(kernel_size, grids);
-  const at::Tensor points = points_.contiguous();
-  const at::Tensor batch_index = contiguous(batch_index_);
-  const PointRows rows = point_rows(points, batch_index);
-  const int64_t outside = cpu::first_outside_batch(rows, batch_size);
-  TORCH_CHECK_INDEX(outside == rows.num_points, kOp,
+Result Voxelize::run_cpu() const {
+  const int64_t batch_size = grids.of_scales.front().batch_size;
+  const int64_t outside = cpu::first_outside_batch(rows(), batch_size);
+  TORCH_CHECK_INDEX(outside == points.size(0), kOp,
                     ": `batch_index` must be at least 0 and below `batch_size` (", batch_size,
-                    "), got ", rows.batch_index[outside], " at row ", outside);
-  return OnCpu(rows, range, grids, points.options().dtype(at::kInt)).run(kernel);
+                    "), got ", rows().batch_index[outside], " at row ", outside);
+  return OnCpu(*this).run(kernel);
 }
 
 #ifdef ELITE_WITH_CUDA
-// The numbers of voxels, and behind them room for the error flags: both are copied at once.
-constexpr int64_t kFlagWords =
-    (kNumErrorSources * sizeof(int32_t) + sizeof(int64_t) - 1) / sizeof(int64_t);
-
-// Copies the sizes to the host, the op's only wait, and raises what kernels have reported.
-at::Tensor read_sizes(at::Tensor& sizes_and_flags, int64_t num_grids, cudaStream_t stream) {
-  auto* flags = reinterpret_cast<int32_t*>(sizes_and_flags.mutable_data_ptr<int64_t>() + num_grids);
-  C10_CUDA_CHECK(cuda::take_errors(device_error_flags(), kNumErrorSources, flags, stream));
-  const at::Tensor copied = sizes_and_flags.to(at::kCPU);
-  check_reported(reinterpret_cast<const int32_t*>(copied.const_data_ptr<int64_t>() + num_grids));
-  return copied;
-}
-
 cuda::VoxelizeArguments cuda_arguments(const PointRows& points, const PointRange& range,
                                        const Grids& grids) {
   cuda::VoxelizeArguments arguments{points, range, grids.count(), {}};
@@ -243,31 +240,16 @@ cuda::VoxelizeArguments cuda_arguments(const PointRows& points, const PointRange
   return arguments;
 }
 
-Result voxelize_cuda(const at::Tensor& points_, const std::optional<at::Tensor>& batch_index_,
-                     c10::ArrayRef<double> point_cloud_range, c10::IntArrayRef spatial_shape,
-                     c10::IntArrayRef scales, int64_t batch_size, bool nested,
-                     c10::IntArrayRef kernel_size, c10::IntArrayRef capacity,
-                     c10::IntArrayRef halved) {
-  const PointRange range = make_range(point_cloud_range);
-  check_points(points_, batch_index_);
-  const Grids grids = checked_grids(spatial_shape, scales, batch_size, nested, capacity, halved);
-  const std::optional<KernelShape> kernel = check_kernel(kernel_size, grids);
-  const c10::cuda::CUDAGuard guard(points_.device());
+Result Voxelize::run_cuda() const {
   const auto stream = c10::cuda::getCurrentCUDAStream();
-  const at::Tensor points = points_.contiguous();
-  const at::Tensor batch_index = contiguous(batch_index_);
-  cuda::VoxelizeArguments arguments = cuda_arguments(point_rows(points, batch_index), range, grids);
-
-  const auto options = points.options().dtype(at::kInt);
+  cuda::VoxelizeArguments arguments = cuda_arguments(rows(), range, grids);
   const auto workspace_bytes = static_cast<int64_t>(cuda::voxelize_workspace_bytes(arguments));
-  at::Tensor workspace = empty({workspace_bytes}, options.dtype(at::kByte));
-  at::Tensor sizes_and_flags = empty({grids.count() + kFlagWords}, options.dtype(at::kLong));
-  at::Tensor num_voxels = sizes_and_flags.narrow(0, 0, grids.count());
-  C10_CUDA_CHECK(cuda::count_voxels(arguments, workspace.mutable_data_ptr(),
-                                    num_voxels.mutable_data_ptr<int64_t>(),
+  at::Tensor workspace = empty({workspace_bytes}, options().dtype(at::kByte));
+  DeviceSizes num_voxels(grids.count(), options());
+  C10_CUDA_CHECK(cuda::count_voxels(arguments, workspace.mutable_data_ptr(), num_voxels.data(),
                                     device_error_flag(ErrorSource::kVoxelize), stream));
   if (grids.capacity.empty()) {
-    const at::Tensor sizes = read_sizes(sizes_and_flags, grids.count(), stream);
+    const at::Tensor sizes = num_voxels.read(stream);
     for (int g = 0; g < grids.count(); ++g) {
       arguments.grids[g].capacity = sizes.const_data_ptr<int64_t>()[g];
     }
@@ -279,45 +261,38 @@ Result voxelize_cuda(const at::Tensor& points_, const std::optional<at::Tensor>&
   for (int g = 0; g < grids.count(); ++g) {
     const cuda::GridArguments& grid = arguments.grids[g];
     const bool of_points = grid.of == cuda::kOfPoints;
-    all_indices.push_back(empty({grid.capacity, 4}, options));
+    all_indices.push_back(empty({grid.capacity, 4}, options()));
     all_inverse.push_back(
-        empty({of_points ? points.size(0) : arguments.grids[grid.of].capacity}, options));
-    all_counts.push_back(empty({grid.capacity}, options));
+        empty({of_points ? points.size(0) : arguments.grids[grid.of].capacity}, options()));
+    all_counts.push_back(empty({grid.capacity}, options()));
     voxels.push_back({all_indices[g].mutable_data_ptr<int32_t>(),
                       all_inverse[g].mutable_data_ptr<int32_t>(),
                       all_counts[g].mutable_data_ptr<int32_t>()});
   }
   C10_CUDA_CHECK(cuda::emit_voxels(arguments, workspace.mutable_data_ptr(), voxels.data(),
-                                   num_voxels.const_data_ptr<int64_t>(), stream));
-  std::get<3>(result) = num_voxels;
+                                   num_voxels.data(), stream));
+  std::get<3>(result) = num_voxels.sizes();
   if (!kernel) return result;
 
   std::vector<int32_t*> tables;
   for (int s = 0; s < grids.num_scales(); ++s) {
     at::Tensor& neighbors = all_neighbors.emplace_back(
-        empty({kernel->num_offsets(), arguments.grids[s].capacity}, options));
+        empty({kernel->num_offsets(), arguments.grids[s].capacity}, options()));
     tables.push_back(neighbors.mutable_data_ptr<int32_t>());
   }
   C10_CUDA_CHECK(cuda::find_voxel_neighbors(arguments, workspace.mutable_data_ptr(), voxels.data(),
-                                            num_voxels.const_data_ptr<int64_t>(), *kernel,
-                                            tables.data(), stream));
+                                            num_voxels.data(), *kernel, tables.data(), stream));
   return result;
 }
 #endif
 
 }  // namespace
 
-TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
-  m.def(
-      "voxelize(Tensor points, Tensor? batch_index, float[] point_cloud_range, "
-      "SymInt[] spatial_shape, int[] scales, SymInt batch_size, bool nested, int[] kernel_size, "
-      "SymInt[] capacity=[], int[] halved=[]) "
-      "-> (Tensor[] indices, Tensor[] inverse, Tensor[] counts, Tensor num_voxels, "
-      "Tensor[] neighbors)");
-}
-TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("voxelize", &voxelize_cpu); }
-#ifdef ELITE_WITH_CUDA
-TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) { m.impl("voxelize", &voxelize_cuda); }
-#endif
+ELITE_OP(Voxelize,
+         "voxelize(Tensor points, Tensor? batch_index, float[] point_cloud_range, "
+         "SymInt[] spatial_shape, int[] scales, SymInt batch_size, bool nested, int[] kernel_size, "
+         "SymInt[] capacity=[], int[] halved=[]) "
+         "-> (Tensor[] indices, Tensor[] inverse, Tensor[] counts, Tensor num_voxels, "
+         "Tensor[] neighbors)");
 
 }  // namespace elite_ops

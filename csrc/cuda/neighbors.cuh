@@ -6,35 +6,13 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "common/kernel_shape.h"
-#include "common/num_rows.h"
-#include "common/voxel_grid.h"
+#include "common/kernel_geometry.h"
+#include "common/voxel_set.h"
 #include "cuda/launch.cuh"
 #include "cuda/lower_bound.cuh"
 #include "cuda/ranked_bitmap.cuh"
 
 namespace elite_ops::cuda {
-
-// Voxels in a grid.
-struct VoxelSet {
-  const int32_t* indices;  // [num_voxels, 4]
-  int64_t num_voxels;
-  VoxelGrid grid;
-  const int64_t* num_true = nullptr;  // how many of the rows are voxels, on the device; null: all
-
-  __device__ int64_t size() const { return true_rows(num_true, num_voxels); }
-
-  __device__ bool in_grid(int64_t i) const {
-    const int32_t* index = indices + i * 4;
-    return index[0] >= 0 && index[0] < grid.batch_size && index[1] >= 0 &&
-           index[1] < grid.shape[0] && index[2] >= 0 && index[2] < grid.shape[1] && index[3] >= 0 &&
-           index[3] < grid.shape[2];
-  }
-  __device__ int64_t key(int64_t i) const {
-    const int32_t* index = indices + i * 4;
-    return grid.key(index[0], index[1], index[2], index[3]);
-  }
-};
 
 // An index of keys has a `Walk`: a thread's look-ups of ascending keys, find(key) being the key's
 // row, or -1.
@@ -96,21 +74,30 @@ struct SortedRows {
   };
 };
 
-// Tables that one launch fills, each by as many blocks as its voxels need.
+// Tables that one launch fills, each by as many blocks as its output voxels need.
 template <typename Index>
 struct NeighborTables {
-  KernelShape kernel;
+  KernelGeometry kernel;
+  bool is_symmetric;  // and the outputs are the inputs: the middle offset needs no look-up
   int count = 0;
   int64_t max_blocks = 0;
-  VoxelSet voxels[kMaxScales];
-  Index index[kMaxScales];
-  int32_t* neighbors[kMaxScales];  // [K, V]
+  VoxelSet outputs[kMaxScales];
+  VoxelGrid input_grid[kMaxScales];
+  int64_t num_inputs[kMaxScales];
+  Index index[kMaxScales];       // of the input voxels
+  int32_t* in_rows[kMaxScales];  // [K, V]
 
-  void add(const VoxelSet& of, const Index& in, int32_t* to) {
-    voxels[count] = of;
+  NeighborTables(const KernelGeometry& geometry, bool of_same_voxels)
+      : kernel(geometry), is_symmetric(of_same_voxels && geometry.is_symmetric()) {}
+
+  void add(const VoxelSet& to, const VoxelGrid& from, int64_t inputs, const Index& in,
+           int32_t* table) {
+    outputs[count] = to;
+    input_grid[count] = from;
+    num_inputs[count] = inputs;
     index[count] = in;
-    neighbors[count] = to;
-    max_blocks += num_blocks(of.num_voxels);
+    in_rows[count] = table;
+    max_blocks += num_blocks(to.num_voxels);
     ++count;
   }
 
@@ -119,42 +106,43 @@ struct NeighborTables {
   }
 };
 
-// A voxel's row numbers in one column of offsets: all that share x and y.
+// An output voxel's row numbers in one column of offsets: all that share x and y.
 template <typename Index>
 __device__ void find_column(const NeighborTables<Index>& tables, int t, int64_t i, int column) {
-  const KernelShape& kernel = tables.kernel;
-  const VoxelSet& voxels = tables.voxels[t];
-  const VoxelGrid& grid = voxels.grid;
-  const int32_t* index = voxels.indices + i * 4;
-  const int64_t x = index[1] + int64_t{column / kernel.size[1]} * kernel.dilation[0];
-  const int64_t y = index[2] + int64_t{column % kernel.size[1]} * kernel.dilation[1];
-  const int64_t cell_x = x - kernel.reach(0), cell_y = y - kernel.reach(1);
-  const bool in_grid = voxels.in_grid(i) && cell_x >= 0 && cell_x < grid.shape[0] && cell_y >= 0 &&
-                       cell_y < grid.shape[1];
-  const int64_t middle = kernel.num_offsets() / 2;
+  const KernelGeometry& kernel = tables.kernel;
+  const VoxelSet& outputs = tables.outputs[t];
+  const VoxelGrid& grid = tables.input_grid[t];
+  const int32_t* index = outputs.indices + i * 4;
+  const int64_t x =
+      kernel.first_input(0, index[1]) + int64_t{column / kernel.size[1]} * kernel.dilation[0];
+  const int64_t y =
+      kernel.first_input(1, index[2]) + int64_t{column % kernel.size[1]} * kernel.dilation[1];
+  const bool in_grid =
+      outputs.in_grid(i) && x >= 0 && x < grid.shape[0] && y >= 0 && y < grid.shape[1];
+  const int64_t middle = tables.is_symmetric ? kernel.num_offsets() / 2 : -1;
   typename Index::Walk walk(tables.index[t]);
   for (int i_z = 0; i_z < kernel.size[2]; ++i_z) {
     const int64_t k = int64_t{column} * kernel.size[2] + i_z;
-    const int64_t z = index[3] + int64_t{i_z} * kernel.dilation[2] - kernel.reach(2);
+    const int64_t z = kernel.first_input(2, index[3]) + int64_t{i_z} * kernel.dilation[2];
     int32_t row = -1;
     if (in_grid && z >= 0 && z < grid.shape[2]) {
-      row =
-          k == middle ? static_cast<int32_t>(i) : walk.find(grid.key(index[0], cell_x, cell_y, z));
+      row = k == middle ? static_cast<int32_t>(i) : walk.find(grid.key(index[0], x, y, z));
     }
     // A voxel that found no place in its buffer is nobody's neighbour.
-    tables.neighbors[t][k * voxels.num_voxels + i] = row < voxels.num_voxels ? row : -1;
+    tables.in_rows[t][k * outputs.num_voxels + i] = row < tables.num_inputs[t] ? row : -1;
   }
 }
 
-// A thread takes a voxel and, by blockIdx.y, a column of offsets. The blocks of each column share
-// out the true voxels: with one block for each part of a capacity, most would find nothing to do.
+// A thread takes an output voxel and, by blockIdx.y, a column of offsets. The blocks of each column
+// share out the valid voxels: with one block for each part of a capacity, most would find nothing
+// to do.
 template <typename Index>
 __global__ void __launch_bounds__(kThreadsPerBlock, 5)
     find_neighbors_kernel(const NeighborTables<Index> tables) {
   // There are fewer than 2^31 rows; 64 bits would cost registers, and with them threads.
   auto block = static_cast<int32_t>(blockIdx.x);
   for (int t = 0; t < tables.count; ++t) {
-    const auto size = static_cast<int32_t>(tables.voxels[t].size());
+    const auto size = static_cast<int32_t>(tables.outputs[t].size());
     const auto blocks = static_cast<int32_t>(tables.num_blocks(size));
     for (; block < blocks; block += static_cast<int32_t>(gridDim.x)) {
       const auto i = block * kThreadsPerBlock + static_cast<int32_t>(threadIdx.x);

@@ -9,7 +9,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "common/kernel_shape.h"
+#include "common/kernel_geometry.h"
 #include "common/voxel_grid.h"
 
 namespace elite_ops::cuda {
@@ -57,7 +57,7 @@ cudaError_t emit_voxels(const VoxelizeArguments& arguments, void* workspace,
 // the host, has one element per grid.
 cudaError_t find_voxel_neighbors(const VoxelizeArguments& arguments, void* workspace,
                                  const VoxelRows* voxels, const int64_t* num_voxels,
-                                 const KernelShape& kernel, int32_t* const* neighbors,
+                                 const KernelGeometry& kernel, int32_t* const* neighbors,
                                  cudaStream_t stream);
 
 }  // namespace elite_ops::cuda

@@ -36,15 +36,15 @@ def _test_voxelize(device: torch.device) -> None:
     )
     got = _voxels(device)
     assert_close(got.indices, expected.indices)
-    assert_close(got.inverse, expected.inverse)
+    assert_close(got.point_rows, expected.point_rows)
 
 
 def _test_segment_mean(device: torch.device) -> None:
     points, voxels = _points(device), _voxels(device)
     rows = len(voxels.indices)
-    got = elite_ops.segment_mean(points, elite_ops.build_segments(voxels.inverse, rows))
+    got = elite_ops.segment_mean(points, elite_ops.build_segments(voxels.point_rows, rows))
     assert_close(
-        got, segment_reduce.segment_mean(points, voxels.inverse, rows), atol=1e-4, rtol=1e-4
+        got, segment_reduce.segment_mean(points, voxels.point_rows, rows), atol=1e-4, rtol=1e-4
     )
 
 

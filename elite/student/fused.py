@@ -198,7 +198,7 @@ class FusedBlock(nn.Module):
         """The voxel branch's result on the voxels of the level, the other's on the coarser ones."""
         stage = x
         for block in self.residual_blocks:
-            stage = block(stage, level.voxels.kernel_map)
+            stage = block(stage, level.voxels.submanifold_map())
         x += stage  # in place: nobody reads the block's input again
         return stage, transition(self.point_branch(x, level, step), step.transition)
 

@@ -116,7 +116,7 @@ class Student(nn.Module):
         features = self.point_features(points, pyramid.levels[0])
         stages, outputs = [], []
         for block, level, step in zip(self.blocks, pyramid.levels, pyramid.steps, strict=False):
-            x = SparseTensor.from_voxels(features, level.voxels, pyramid.batch_size)
+            x = SparseTensor(features, level.voxels)
             stage, output = block(x, step)
             features = output + transition(stage, step.transition)
             stages.append(StageOutput(stage, level.points))

@@ -55,7 +55,7 @@ class Pyramid:
     @property
     def valid(self) -> Tensor:  # [N] bool
         """Which points are inside the range."""
-        return self.levels[0].voxels.inverse >= 0
+        return self.levels[0].voxels.point_rows >= 0
 
 
 @torch.no_grad()
@@ -90,7 +90,7 @@ def build_pyramid(
     )
     grids = [*voxels, *(v.halved for v in voxels if v.halved is not None)]
     segments = build_all_segments(
-        [grid.inverse for grid in grids],
+        [grid.point_rows for grid in grids],
         [grid.indices.shape[0] for grid in grids],
         None if capacity is None else [grid.num_voxels for grid in grids],
     )

@@ -1,7 +1,28 @@
 """Layers on sparse tensors, with the argument names of their dense relatives in torch."""
 
-from elite_ops.nn.conv import SubmanifoldConv3d
+from elite_ops.nn.conv import (
+    SparseConv2d,
+    SparseConv3d,
+    SparseConvTranspose2d,
+    SparseConvTranspose3d,
+    SparseInverseConv2d,
+    SparseInverseConv3d,
+    SubmanifoldConv2d,
+    SubmanifoldConv3d,
+)
 from elite_ops.nn.module import SparseModule
-from elite_ops.nn.sequential import SparseSequential
+from elite_ops.nn.sequential import OnFeatures, SparseSequential
 
-__all__ = ["SparseModule", "SparseSequential", "SubmanifoldConv3d"]
+__all__ = [
+    "OnFeatures",
+    "SparseConv2d",
+    "SparseConv3d",
+    "SparseConvTranspose2d",
+    "SparseConvTranspose3d",
+    "SparseInverseConv2d",
+    "SparseInverseConv3d",
+    "SparseModule",
+    "SparseSequential",
+    "SubmanifoldConv2d",
+    "SubmanifoldConv3d",
+]

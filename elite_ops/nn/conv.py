@@ -1,36 +1,155 @@
-"""Convolution layers on sparse tensors."""
+"""Convolution layers on sparse tensors, with the names and arguments of torch's dense ones."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from elite_ops.kernel_geometry import KernelGeometry
+from elite_ops.kernel_map import KernelMap
 from elite_ops.nn.module import SparseModule
 from elite_ops.ops.sparse_conv import sparse_conv
+from elite_ops.per_axis import per_axis
 from elite_ops.sparse_tensor import SparseTensor
-from elite_ops.triple import triple
+from elite_ops.voxel_set import VoxelSet
 
-__all__ = ["SubmanifoldConv3d"]
+__all__ = [
+    "SparseConv2d",
+    "SparseConv3d",
+    "SparseConvTranspose2d",
+    "SparseConvTranspose3d",
+    "SparseInverseConv2d",
+    "SparseInverseConv3d",
+    "SubmanifoldConv2d",
+    "SubmanifoldConv3d",
+]
 
 
-class SubmanifoldConv3d(SparseModule):
+class SparseConvolution(SparseModule):
+    """What all convolutions have: the kernel's geometry, a weight for each offset, and a bias.
+
+    Attributes:
+        weight: [*kernel_size, in_channels / groups, out_channels].
+        bias: [out_channels], or None.
+    """
+
+    num_axes: ClassVar[int]
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        geometry: KernelGeometry,
+        *,
+        groups: int = 1,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        for argument, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
+            if per_axis(name, argument, channels, 1) < (0,):
+                raise ValueError(f"{name}: `{argument}` must not be negative, got {channels}")
+        if groups < 1 or in_channels % groups or out_channels % groups:
+            raise ValueError(
+                f"{name}: `groups` must divide `in_channels` ({in_channels}) and `out_channels` "
+                f"({out_channels}), got {groups}"
+            )
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.geometry = geometry
+        self.groups = groups
+        shape = (*geometry.kernel_size, in_channels // groups, out_channels)
+        self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
+        self.bias = (
+            nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
+        )
+        self.reset_parameters()
+
+    @property
+    def kernel_size(self) -> tuple[int, ...]:
+        return self.geometry.kernel_size
+
+    @property
+    def torch_weight(self) -> Tensor:
+        """The weight as a view in the layout of torch's layer of the same name.
+
+        [out_channels, in_channels / groups, *kernel_size]; of a transposed convolution
+        [in_channels, out_channels / groups, *kernel_size]. It is what `torch.nn.init` expects, and
+        what weights are copied from and to:
+
+            nn.init.kaiming_normal_(conv.torch_weight)
+            with torch.no_grad():
+                conv.torch_weight.copy_(dense.weight)
+        """
+        return self.weight.permute(-1, -2, *range(self.num_axes))
+
+    def reset_parameters(self) -> None:
+        """The distribution of torch's convolutions: uniform within 1 / sqrt(fan_in)."""
+        fan_in = self.in_channels // self.groups * math.prod(self.kernel_size)
+        bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0.0
+        nn.init.uniform_(self.weight, -bound, bound)
+        if self.bias is not None:
+            nn.init.uniform_(self.bias, -bound, bound)
+
+    def convolve(self, features: Tensor, kernel_map: KernelMap) -> Tensor:
+        """The features of the output voxels."""
+        weight = self.weight.flatten(0, self.num_axes - 1)
+        if self.groups == 1:
+            return sparse_conv(features, weight, kernel_map, self.bias)
+        return grouped_conv(features, weight, kernel_map, self.bias, self.groups)
+
+    def extra_repr(self) -> str:
+        geometry = self.geometry
+        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
+        defaults = KernelGeometry.of(1, num_axes=self.num_axes)
+        for name in ("stride", "padding", "dilation", "output_padding"):
+            is_padding = name == "padding" and geometry.submanifold
+            if getattr(geometry, name) != getattr(defaults, name) and not is_padding:
+                parts.append(f"{name}={getattr(geometry, name)}")
+        if self.groups != 1:
+            parts.append(f"groups={self.groups}")
+        return ", ".join([*parts, f"bias={self.bias is not None}"])
+
+
+def grouped_conv(
+    features: Tensor,  # [V_in, C_in]
+    weight: Tensor,  # [K, C_in / groups, C_out]
+    kernel_map: KernelMap,
+    bias: Tensor | None,  # [C_out]
+    groups: int,
+) -> Tensor:  # [V_out, C_out]
+    """Each group's outputs from its inputs alone, one convolution a group."""
+    parts = zip(
+        features.chunk(groups, 1),
+        weight.chunk(groups, 2),
+        [None] * groups if bias is None else bias.chunk(groups),
+        strict=True,
+    )
+    return torch.cat([sparse_conv(f, w, kernel_map, b) for f, w, b in parts], 1)
+
+
+class _SubmanifoldConv(SparseConvolution):
     """A convolution whose output voxels are its input voxels.
 
-    At those voxels it equals `torch.nn.Conv3d` with `padding="same"` on the dense grid.
+    At those voxels it equals torch's with `padding="same"` on the dense grid.
 
     Args:
         in_channels: channels of the input.
         out_channels: channels of the output.
-        kernel_size: odd; one number, or one per axis x, y, z.
+        kernel_size: between 1 and 7; one number, or one per axis.
         dilation: cells between neighbouring offsets; one number, or one per axis.
+        groups: how many groups of input channels have outputs of their own; with `in_channels`
+            groups, the convolution is depthwise.
         bias: whether a learned bias is added.
 
-    Attributes:
-        weight: [k_x, k_y, k_z, in_channels, out_channels].
-        bias: [out_channels], or None.
+    Raises:
+        ValueError, TypeError: if a number makes no sense.
     """
 
     def __init__(
@@ -40,36 +159,251 @@ class SubmanifoldConv3d(SparseModule):
         kernel_size: int | Sequence[int] = 3,
         *,
         dilation: int | Sequence[int] = 1,
+        groups: int = 1,
         bias: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.kernel_size = triple("SubmanifoldConv3d", "kernel_size", kernel_size)
-        self.dilation = dilation
-        shape = (*self.kernel_size, in_channels, out_channels)
-        self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-        self.bias = (
-            nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
+        geometry = KernelGeometry.of_submanifold(
+            kernel_size, dilation=dilation, num_axes=self.num_axes, op=type(self).__name__
         )
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """The distribution of `torch.nn.Conv3d`: uniform within 1 / sqrt(fan_in)."""
-        fan_in = self.in_channels * math.prod(self.kernel_size)
-        bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0.0
-        nn.init.uniform_(self.weight, -bound, bound)
-        if self.bias is not None:
-            nn.init.uniform_(self.bias, -bound, bound)
+        super().__init__(
+            in_channels,
+            out_channels,
+            geometry,
+            groups=groups,
+            bias=bias,
+            device=device,
+            dtype=dtype,
+        )
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        kernel_map = x.kernel_map(self.kernel_size, self.dilation)
-        return x.replace(sparse_conv(x.features, self.weight.flatten(0, 2), kernel_map, self.bias))
+        voxels, kernel_map = x.voxels.kernel_map(self.geometry)
+        return SparseTensor(self.convolve(x.features, kernel_map), voxels)
 
-    def extra_repr(self) -> str:
-        return (
-            f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, "
-            f"dilation={self.dilation}, bias={self.bias is not None}"
+
+class _SparseConv(SparseConvolution):
+    """A convolution whose output voxels are all cells that an input voxel reaches.
+
+    At those voxels it equals torch's on the dense grid, and elsewhere torch's is the bias.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: between 1 and 7; like the next three one number, or one per axis.
+        stride: cells between neighbouring outputs.
+        padding: cells of zeros around the grid.
+        dilation: cells between neighbouring offsets.
+        groups: how many groups of input channels have outputs of their own; with `in_channels`
+            groups, the convolution is depthwise.
+        bias: whether a learned bias is added.
+
+    Raises:
+        ValueError, TypeError: if a number makes no sense.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        dilation: int | Sequence[int] = 1,
+        groups: int = 1,
+        bias: bool = True,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        geometry = KernelGeometry.of(
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            num_axes=self.num_axes,
+            op=type(self).__name__,
         )
+        super().__init__(
+            in_channels,
+            out_channels,
+            geometry,
+            groups=groups,
+            bias=bias,
+            device=device,
+            dtype=dtype,
+        )
+
+    def forward(self, x: SparseTensor, output: VoxelSet | None = None) -> SparseTensor:
+        """Convolves `x`; with `output`, onto these voxels instead of those that it reaches."""
+        return _convolve_onto(self, x, output)
+
+
+class _SparseConvTranspose(SparseConvolution):
+    """A transposed convolution whose output voxels are all cells that an input voxel reaches.
+
+    At those voxels it equals torch's on the dense grid. It makes voxels where there were none, as
+    generative networks need it; `SparseInverseConv` goes back to voxels that there were.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: between 1 and 7; like the others one number, or one per axis.
+        stride: cells between the first cells that neighbouring inputs reach.
+        padding: cells that are cut off around the output.
+        output_padding: cells more at the end of the output grid.
+        groups: how many groups of input channels have outputs of their own.
+        bias: whether a learned bias is added.
+        dilation: cells between neighbouring offsets.
+
+    Raises:
+        ValueError, TypeError: if a number makes no sense.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
+        output_padding: int | Sequence[int] = 0,
+        groups: int = 1,
+        bias: bool = True,
+        dilation: int | Sequence[int] = 1,
+        *,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        geometry = KernelGeometry.of(
+            kernel_size,
+            stride=stride,
+            padding=padding,
+            dilation=dilation,
+            output_padding=output_padding,
+            transposed=True,
+            num_axes=self.num_axes,
+            op=type(self).__name__,
+        )
+        super().__init__(
+            in_channels,
+            out_channels,
+            geometry,
+            groups=groups,
+            bias=bias,
+            device=device,
+            dtype=dtype,
+        )
+
+    @property
+    def torch_weight(self) -> Tensor:
+        if self.groups == 1:
+            return self.weight.permute(-2, -1, *range(self.num_axes))
+        shape = (*self.weight.shape[:-1], self.groups, self.out_channels // self.groups)
+        by_group = self.weight.view(shape)  # [*kernel_size, C_in / g, g, C_out / g]
+        return by_group.permute(-2, -3, -1, *range(self.num_axes)).flatten(0, 1)
+
+    def forward(self, x: SparseTensor, output: VoxelSet | None = None) -> SparseTensor:
+        """Convolves `x`; with `output`, onto these voxels instead of those that it reaches."""
+        return _convolve_onto(self, x, output)
+
+
+class _SparseInverseConv(SparseConvolution):
+    """The way back: from the output voxels of a convolution to its input voxels.
+
+    It is the transposed convolution, at the voxels that the convolution which made these came from.
+    That one is found by itself: layers in between must not change the voxels.
+
+    Args:
+        in_channels: channels of the input.
+        out_channels: channels of the output.
+        kernel_size: that of the convolution.
+        groups: how many groups of input channels have outputs of their own.
+        bias: whether a learned bias is added.
+
+    Raises:
+        ValueError, TypeError: if a number makes no sense.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int | Sequence[int],
+        *,
+        groups: int = 1,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        geometry = KernelGeometry.of(
+            kernel_size, transposed=True, num_axes=self.num_axes, op=type(self).__name__
+        )
+        super().__init__(
+            in_channels,
+            out_channels,
+            geometry,
+            groups=groups,
+            bias=bias,
+            device=device,
+            dtype=dtype,
+        )
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        voxels, kernel_map = x.voxels.origin
+        if kernel_map.geometry.kernel_size != self.kernel_size:
+            raise ValueError(
+                f"{type(self).__name__}: `kernel_size` must be that of the convolution that made "
+                f"the voxels, {kernel_map.geometry.kernel_size}, got {self.kernel_size}"
+            )
+        return SparseTensor(self.convolve(x.features, kernel_map.swapped()), voxels)
+
+
+def _convolve_onto(
+    layer: SparseConvolution, x: SparseTensor, output: VoxelSet | None
+) -> SparseTensor:
+    if output is None:
+        output, kernel_map = x.voxels.kernel_map(layer.geometry)
+    else:
+        kernel_map = x.voxels.kernel_map_onto(output, layer.geometry)
+    return SparseTensor(layer.convolve(x.features, kernel_map), output)
+
+
+class SubmanifoldConv2d(_SubmanifoldConv):
+    __doc__ = _SubmanifoldConv.__doc__
+    num_axes = 2
+
+
+class SubmanifoldConv3d(_SubmanifoldConv):
+    __doc__ = _SubmanifoldConv.__doc__
+    num_axes = 3
+
+
+class SparseConv2d(_SparseConv):
+    __doc__ = _SparseConv.__doc__
+    num_axes = 2
+
+
+class SparseConv3d(_SparseConv):
+    __doc__ = _SparseConv.__doc__
+    num_axes = 3
+
+
+class SparseConvTranspose2d(_SparseConvTranspose):
+    __doc__ = _SparseConvTranspose.__doc__
+    num_axes = 2
+
+
+class SparseConvTranspose3d(_SparseConvTranspose):
+    __doc__ = _SparseConvTranspose.__doc__
+    num_axes = 3
+
+
+class SparseInverseConv2d(_SparseInverseConv):
+    __doc__ = _SparseInverseConv.__doc__
+    num_axes = 2
+
+
+class SparseInverseConv3d(_SparseInverseConv):
+    __doc__ = _SparseInverseConv.__doc__
+    num_axes = 3

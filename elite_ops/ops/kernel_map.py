@@ -1,4 +1,4 @@
-"""The neighbours of each voxel under each offset of a convolution kernel."""
+"""The pairs of voxels that a convolution kernel connects, and the voxels that it reaches."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from elite_ops.kernel_map import KernelMap
-from elite_ops.triple import triple
+from elite_ops.kernel_geometry import KernelGeometry
+from elite_ops.kernel_map import KernelMap, outside_inference_mode
 
-__all__ = ["build_kernel_map"]
+__all__ = ["build_kernel_map", "connect_voxels", "output_voxels"]
 
 
 def build_kernel_map(
@@ -23,32 +23,33 @@ def build_kernel_map(
 ) -> KernelMap:
     """Builds the kernel map of a submanifold convolution, whose outputs are its input voxels.
 
-    Offset k = (i_x * k_y + i_y) * k_z + i_z displaces an output voxel by
-    ((i_x, i_y, i_z) - kernel_size // 2) * dilation cells to its input voxel. Voxels meet only
-    within their sample, and a displacement that leaves the grid meets nothing.
+    Offset k = (k_x * size_y + k_y) * size_z + k_z leads from an output voxel to the input voxel
+    that is (k_x, k_y, k_z) * dilation - padding cells away, where padding is
+    (kernel_size - 1) * dilation // 2. Voxels meet only within their sample, and a displacement that
+    leaves the grid meets nothing.
 
     Args:
         indices: the voxels, each once, in any order; sorted ones, as from `voxelize`, are fastest
             on the CPU.
         spatial_shape: cells along x, y, z.
         batch_size: the number of samples.
-        kernel_size: 1, 3, 5 or 7; one number, or one per axis.
+        kernel_size: between 1 and 7; one number, or one per axis.
         dilation: cells between neighbouring offsets; one number, or one per axis.
 
     Returns:
-        The map, mirrored.
+        The map, symmetric if the kernel is odd along each axis.
 
     Raises:
         IndexError: if a voxel is outside its grid.
         ValueError: if two voxels are equal, or an argument makes no sense. On CUDA, voxels outside
             the grid and equal ones are reported by `check_device_errors`.
-        TypeError: if `indices` is not int32.
+        TypeError: if `indices` is not int32, or a number no integer.
 
     Example:
         >>> indices = torch.tensor([[0, 0, 0, 0], [0, 0, 0, 1]], dtype=torch.int32)
         >>> build_kernel_map(
         ...     indices, spatial_shape=(1, 1, 2), batch_size=1, kernel_size=(1, 1, 3)
-        ... ).neighbors.tolist()
+        ... ).in_rows.tolist()
         [[-1, 0], [0, 1], [1, -1]]
 
     *Differentiable*: no.
@@ -56,12 +57,132 @@ def build_kernel_map(
     *Deterministic*: yes.
     *Source*: submanifold sparse convolution (Graham et al., CVPR 2018).
     """
-    kernel_size = triple("build_kernel_map", "kernel_size", kernel_size)
-    dilation = triple("build_kernel_map", "dilation", dilation)
-    neighbors = torch.ops.elite_ops.build_kernel_map(
-        indices, spatial_shape, batch_size, kernel_size, dilation
+    geometry = KernelGeometry.of_submanifold(kernel_size, dilation=dilation, op="build_kernel_map")
+    if not geometry.symmetric:
+        return connect_voxels(
+            indices, spatial_shape, indices, spatial_shape, batch_size=batch_size, geometry=geometry
+        )
+    in_rows = outside_inference_mode(
+        torch.ops.elite_ops.build_kernel_map,
+        indices,
+        spatial_shape,
+        batch_size,
+        geometry.kernel_size,
+        geometry.dilation,
     )
-    return KernelMap(neighbors, neighbors, mirrored=True, kernel_size=kernel_size)
+    return KernelMap(in_rows, indices.shape[0], geometry, symmetric=True)
+
+
+def connect_voxels(
+    in_indices: Tensor,  # [V_in, 4] int32: batch, x, y, z
+    in_shape: Sequence[int],
+    out_indices: Tensor,  # [V_out, 4] int32
+    out_shape: Sequence[int],
+    *,
+    batch_size: int,
+    geometry: KernelGeometry,
+) -> KernelMap:
+    """Builds the kernel map between two sets of voxels that are already there.
+
+    Args:
+        in_indices: the input voxels, each once, in any order; sorted ones are fastest on the CPU.
+        in_shape: the input grid's cells along x, y, z.
+        out_indices: the output voxels, likewise.
+        out_shape: the output grid's cells.
+        batch_size: the number of samples.
+        geometry: which cells are connected, along three axes.
+
+    Returns:
+        The map, whose `in_rows` are -1 where an output voxel has no input voxel.
+
+    Raises:
+        IndexError, ValueError, TypeError: as `build_kernel_map`.
+
+    *Differentiable*: no.
+    *Sync*: none.
+    *Deterministic*: yes.
+    *Source*: sparse convolution (Graham et al., CVPR 2018).
+    """
+    if geometry.transposed:
+        return connect_voxels(
+            out_indices,
+            out_shape,
+            in_indices,
+            in_shape,
+            batch_size=batch_size,
+            geometry=geometry.swapped(),
+        ).swapped()
+    in_rows = outside_inference_mode(
+        torch.ops.elite_ops.connect_voxels,
+        in_indices,
+        in_shape,
+        out_indices,
+        out_shape,
+        batch_size,
+        geometry.kernel_size,
+        geometry.stride,
+        geometry.padding,
+        geometry.dilation,
+    )
+    return KernelMap(in_rows, in_indices.shape[0], geometry)
+
+
+def output_voxels(
+    indices: Tensor,  # [V, 4] int32: batch, x, y, z
+    *,
+    spatial_shape: Sequence[int],
+    batch_size: int,
+    geometry: KernelGeometry,
+) -> Tensor:  # [V_out, 4] int32
+    """Finds every cell of a convolution's output that at least one voxel reaches.
+
+    Those are the cells where the dense convolution of voxels of ones with a kernel of ones is not
+    zero.
+
+    Args:
+        indices: the input voxels, in any order; sorted ones are fastest on the CPU. Equal ones
+            count as one.
+        spatial_shape: the input grid's cells along x, y, z.
+        batch_size: the number of samples.
+        geometry: which cells are connected, along three axes.
+
+    Returns:
+        The output voxels, in order of (batch, x, y, z), on a grid of
+        `geometry.output_shape(spatial_shape)` cells.
+
+    Raises:
+        IndexError: if a voxel is outside its grid (on CUDA: see `check_device_errors`).
+        ValueError: if the kernel doesn't fit into the padded grid, or an argument makes no sense.
+        TypeError: if `indices` is not int32.
+
+    Example:
+        >>> indices = torch.tensor([[0, 0, 0, 2]], dtype=torch.int32)
+        >>> geometry = KernelGeometry.of((1, 1, 3), stride=(1, 1, 2), padding=(0, 0, 1))
+        >>> output_voxels(indices, spatial_shape=(1, 1, 4), batch_size=1, geometry=geometry)
+        tensor([[0, 0, 0, 1]], dtype=torch.int32)
+
+    *Differentiable*: no.
+    *Sync*: CUDA: one, for the number of voxels.
+    *Deterministic*: yes.
+    *Source*: sparse convolution (Graham et al., CVPR 2018).
+    """
+    return outside_inference_mode(
+        torch.ops.elite_ops.output_voxels,
+        indices,
+        spatial_shape,
+        batch_size,
+        geometry.kernel_size,
+        geometry.stride,
+        geometry.padding,
+        geometry.dilation,
+        geometry.output_shape(spatial_shape),
+        geometry.transposed,
+    )
+
+
+def _num_offsets(kernel_size: Sequence[int]) -> int:
+    k_x, k_y, k_z = kernel_size
+    return k_x * k_y * k_z
 
 
 def _fake(
@@ -71,8 +192,32 @@ def _fake(
     kernel_size: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
-    k_x, k_y, k_z = kernel_size
-    return indices.new_empty(k_x * k_y * k_z, indices.shape[0])
+    return indices.new_empty(_num_offsets(kernel_size), indices.shape[0])
+
+
+def _fake_connect(
+    in_indices: Tensor,
+    in_shape: Sequence[int],
+    out_indices: Tensor,
+    out_shape: Sequence[int],
+    batch_size: int,
+    kernel_size: Sequence[int],
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
+) -> Tensor:
+    return in_indices.new_empty(_num_offsets(kernel_size), out_indices.shape[0])
+
+
+def _fake_output(indices: Tensor, *arguments: object) -> Tensor:
+    return indices.new_empty(torch.library.get_ctx().new_dynamic_size(), 4)
+
+
+def _fake_swap(rows: Tensor, num_rows: int) -> Tensor:
+    return rows.new_empty(rows.shape[0], num_rows)
 
 
 torch.library.register_fake("elite_ops::build_kernel_map", _fake)
+torch.library.register_fake("elite_ops::connect_voxels", _fake_connect)
+torch.library.register_fake("elite_ops::output_voxels", _fake_output)
+torch.library.register_fake("elite_ops::swap_kernel_map", _fake_swap)

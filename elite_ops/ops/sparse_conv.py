@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elite_ops.autocast import autocast
 from elite_ops.kernel_map import KernelMap
 
 __all__ = ["sparse_conv", "sparse_conv_fused"]
@@ -20,9 +21,9 @@ def sparse_conv(
 ) -> Tensor:  # [V_out, C_out]
     """Convolves the features of the voxels of one grid into those of another.
 
-    `out[i] = bias + sum_k features[neighbors[k, i]] @ weight[k]` over the offsets k under which
-    output voxel i has a neighbour. Sums are formed in float32 (float64 for float64). Under autocast
-    all tensors take its dtype.
+    `out[i] = bias + sum_k features[in_rows[k, i]] @ weight[k]` over the offsets k under which
+    output voxel i meets an input voxel. Sums are formed in float32 (float64 for float64). Under
+    autocast all tensors but those of float64 take its dtype.
 
     Args:
         features: one row per input voxel.
@@ -35,7 +36,7 @@ def sparse_conv(
 
     Raises:
         ValueError: if shapes or devices don't fit together, or not all rows of the map are
-            true (`KernelMap.num_rows`).
+            valid (`KernelMap.num_rows`).
         TypeError: if dtypes differ or are not floating.
         IndexError: if the map names a row that does not exist (on CUDA: see `check_device_errors`).
 
@@ -45,19 +46,17 @@ def sparse_conv(
     *Source:* Graham et al., Submanifold sparse convolutional networks, CVPR 2018.
     """
     if kernel_map.num_rows is not None:
-        raise ValueError("sparse_conv: `kernel_map` must have true rows alone, got a counted one")
-    if torch.is_autocast_enabled(features.device.type):
-        dtype = torch.get_autocast_dtype(features.device.type)
-        features, weight = features.to(dtype), weight.to(dtype)
-        bias = None if bias is None else bias.to(dtype)
+        raise ValueError("sparse_conv: `kernel_map` must have valid rows alone, got a padded one")
+    features, weight, bias = autocast(features, weight, bias)
+    needs_grad = torch.is_grad_enabled() and features.requires_grad
     out: Tensor = torch.ops.elite_ops.sparse_conv(
         features,
         weight,
         bias,
-        kernel_map.neighbors,
-        kernel_map.transposed,
-        kernel_map.mirrored,
-        *_groups(kernel_map),
+        kernel_map.in_rows,
+        kernel_map.out_rows if needs_grad or kernel_map.symmetric else None,
+        kernel_map.symmetric,
+        *_row_order(kernel_map),
     )
     return out
 
@@ -111,10 +110,10 @@ def sparse_conv_fused(
         features,
         weight,
         bias,
-        kernel_map.neighbors,
+        kernel_map.in_rows,
         residual,
         negative_slope,
-        *_groups(kernel_map),
+        *_row_order(kernel_map),
         shortcut=shortcut_features,
         shortcut_weight=shortcut_weight,
         num_rows=kernel_map.num_rows,
@@ -122,72 +121,61 @@ def sparse_conv_fused(
     return out
 
 
-def _groups(kernel_map: KernelMap) -> tuple[Tensor | None, Tensor | None]:
-    groups = kernel_map.groups
-    return (None, None) if groups is None else (groups.order, groups.neighbors)
+def _row_order(kernel_map: KernelMap) -> tuple[Tensor | None, Tensor | None]:
+    row_order = kernel_map.row_order
+    return (None, None) if row_order is None else (row_order.order, row_order.in_rows)
 
 
 def _fake(
     features: Tensor,
     weight: Tensor,
     bias: Tensor | None,
-    neighbors: Tensor,
-    transposed: Tensor,
-    mirrored: bool,
-    order: Tensor | None = None,
-    grouped: Tensor | None = None,
+    in_rows: Tensor,
+    *rest: Any,
 ) -> Tensor:
-    return features.new_empty(neighbors.shape[1], weight.shape[2])
+    return features.new_empty(in_rows.shape[1], weight.shape[2])
 
 
 def _fake_backward_weight(
-    features: Tensor, grad_out: Tensor, neighbors: Tensor, transposed: Tensor, mirrored: bool
+    features: Tensor, grad_out: Tensor, in_rows: Tensor, out_rows: Tensor | None, symmetric: bool
 ) -> Tensor:
-    return features.new_empty(neighbors.shape[0], features.shape[1], grad_out.shape[1])
+    return features.new_empty(in_rows.shape[0], features.shape[1], grad_out.shape[1])
 
 
-def _fake_fused(
-    features: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    neighbors: Tensor,
-    residual: Tensor | None,
-    negative_slope: float,
-    order: Tensor | None = None,
-    grouped: Tensor | None = None,
-    variant: int = 0,
-    shortcut: Tensor | None = None,
-    shortcut_weight: Tensor | None = None,
-    num_rows: Tensor | None = None,
-) -> Tensor:
-    return features.new_empty(neighbors.shape[1], weight.shape[2])
+def _swapped_weight(weight: Tensor, symmetric: bool) -> Tensor:
+    """The weight that carries output rows back to input rows, along `out_rows`."""
+    return (weight.flip(0) if symmetric else weight).transpose(1, 2)
 
 
-def _transpose(weight: Tensor, mirrored: bool) -> Tensor:
-    """The weight that carries output rows back to input rows, along the transposed table."""
-    return (weight.flip(0) if mirrored else weight).transpose(1, 2)
+def _out_rows(out_rows: Tensor | None, in_rows: Tensor, features: Tensor) -> Tensor:
+    """Made here where a gradient turns out to need them, as a second derivative may."""
+    if out_rows is not None:
+        return out_rows
+    swapped: Tensor = torch.ops.elite_ops.swap_kernel_map(in_rows, features.shape[0])
+    return swapped
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    features, weight, _, neighbors, transposed, mirrored, order, grouped = inputs
-    # Only a mirrored map's transposed table has its columns in the same groups.
-    groups = (order, grouped) if mirrored else (None, None)
-    ctx.save_for_backward(features, weight, neighbors, transposed, *groups)
-    ctx.mirrored = mirrored
+    features, weight, _, in_rows, out_rows, symmetric, order, ordered_rows = inputs
+    # Only a symmetric map's `out_rows` have their columns in the same order.
+    row_order = (order, ordered_rows) if symmetric else (None, None)
+    ctx.save_for_backward(features, weight, in_rows, out_rows, *row_order)
+    ctx.symmetric = symmetric
 
 
 def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-    features, weight, neighbors, transposed, *groups = ctx.saved_tensors
+    features, weight, in_rows, out_rows, *row_order = ctx.saved_tensors
     ops = torch.ops.elite_ops
     grad_features = grad_weight = grad_bias = None
     if ctx.needs_input_grad[0]:
-        back = _transpose(weight, ctx.mirrored)
+        out_rows = _out_rows(out_rows, in_rows, features)
+        back = _swapped_weight(weight, ctx.symmetric)
         grad_features = ops.sparse_conv(
-            grad_out, back, None, transposed, neighbors, ctx.mirrored, *groups
+            grad_out, back, None, out_rows, in_rows, ctx.symmetric, *row_order
         )
     if ctx.needs_input_grad[1]:
         grad_weight = ops.sparse_conv_backward_weight(
-            features, grad_out, neighbors, transposed, ctx.mirrored
+            features, grad_out, in_rows, out_rows, ctx.symmetric
         )
     if ctx.needs_input_grad[2]:
         grad_bias = grad_out.sum(0)
@@ -195,18 +183,19 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
 
 
 def _setup_context_of_weight(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, ctx.mirrored = inputs
+    *tensors, ctx.symmetric = inputs
     ctx.save_for_backward(*tensors)
 
 
 def _backward_of_weight(ctx: Any, grad_weight_grad: Tensor) -> tuple[Tensor | None, ...]:
     """The weight gradient is bilinear too: both of its derivatives are convolutions."""
-    features, grad_out, neighbors, transposed = ctx.saved_tensors
+    features, grad_out, in_rows, out_rows = ctx.saved_tensors
+    out_rows = _out_rows(out_rows, in_rows, features)
     sparse_conv = torch.ops.elite_ops.sparse_conv
-    back = _transpose(grad_weight_grad, ctx.mirrored)
+    back = _swapped_weight(grad_weight_grad, ctx.symmetric)
     return (
-        sparse_conv(grad_out, back, None, transposed, neighbors, ctx.mirrored),
-        sparse_conv(features, grad_weight_grad, None, neighbors, transposed, ctx.mirrored),
+        sparse_conv(grad_out, back, None, out_rows, in_rows, ctx.symmetric),
+        sparse_conv(features, grad_weight_grad, None, in_rows, out_rows, ctx.symmetric),
         None,
         None,
         None,
@@ -215,7 +204,7 @@ def _backward_of_weight(ctx: Any, grad_weight_grad: Tensor) -> tuple[Tensor | No
 
 torch.library.register_fake("elite_ops::sparse_conv", _fake)
 torch.library.register_fake("elite_ops::sparse_conv_backward_weight", _fake_backward_weight)
-torch.library.register_fake("elite_ops::sparse_conv_fused", _fake_fused)
+torch.library.register_fake("elite_ops::sparse_conv_fused", _fake)
 torch.library.register_autograd("elite_ops::sparse_conv", _backward, setup_context=_setup_context)
 torch.library.register_autograd(
     "elite_ops::sparse_conv_backward_weight",

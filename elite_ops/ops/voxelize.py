@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap
-from elite_ops.triple import triple
 from elite_ops.voxels import Voxels
 
 __all__ = ["Voxels", "voxelize"]
@@ -59,8 +59,8 @@ def voxelize(
         halved: scales whose voxels are grouped by 2 x 2 x 2 cells as well, as `Voxels.halved`.
 
     Returns:
-        The voxels of each scale, in order of (batch, x, y, z), with `kernel_map` and `halved` if
-        asked for.
+        The voxels of each scale, in order of (batch, x, y, z), with their kernel map and `halved`
+        if asked for.
 
     Raises:
         IndexError: if an entry of `batch_index` is outside [0, batch_size).
@@ -74,7 +74,7 @@ def voxelize(
         >>> points = torch.tensor([[0.5, 0.5, 0.5], [3.5, 0.5, 0.5], [0.6, 0.5, 0.5]])
         >>> box = (0.0, 0.0, 0.0, 4.0, 4.0, 4.0)
         >>> (voxels,) = voxelize(points, point_cloud_range=box, spatial_shape=(4, 4, 4))
-        >>> voxels.indices.tolist(), voxels.inverse.tolist()
+        >>> voxels.indices.tolist(), voxels.point_rows.tolist()
         ([[0, 0, 0, 0], [0, 3, 0, 0]], [0, 1, 0])
 
     *Differentiable*: no.
@@ -86,8 +86,10 @@ def voxelize(
     if batch_size is None:
         has_points = batch_index is not None and batch_index.numel() > 0
         batch_size = int(batch_index.max()) + 1 if has_points else 1  # type: ignore[union-attr]
-    kernel = None if kernel_size is None else triple("voxelize", "kernel_size", kernel_size)
-    indices, inverse, counts, num_voxels, neighbors = torch.ops.elite_ops.voxelize(
+    kernel = None
+    if kernel_size is not None:
+        kernel = KernelGeometry.of_submanifold(kernel_size, op="voxelize")
+    indices, point_rows, counts, num_voxels, in_rows = torch.ops.elite_ops.voxelize(
         points,
         batch_index,
         point_cloud_range,
@@ -95,28 +97,29 @@ def voxelize(
         scales,
         batch_size,
         nested,
-        kernel or (),
+        () if kernel is None else kernel.kernel_size,
         _per_scale(capacity, len(scales)),
         halved,
     )
-    rows = list(zip(indices, inverse, counts, num_voxels.unbind(), strict=True))
+    rows = list(zip(indices, point_rows, counts, num_voxels.unbind(), strict=True))
+    padded = capacity is not None
+
     shapes = [_divided(spatial_shape, scale) for scale in scales]
-    coarser = {
-        scale: Voxels(*rows[len(scales) + i], 2 * scale, _divided(shapes[scales.index(scale)], 2))
-        for i, scale in enumerate(halved)
-    }
+    shapes += [_divided(shapes[scales.index(scale)], 2) for scale in halved]
 
-    def kernel_map(s: int) -> KernelMap | None:
-        if kernel is None:
-            return None
-        num_rows = None if capacity is None else rows[s][3]
-        table = neighbors[s]
-        return KernelMap(table, table, mirrored=True, kernel_size=kernel, num_rows=num_rows)
+    def voxels_of(g: int, scale: int, halved: Voxels | None = None) -> Voxels:
+        return Voxels(*rows[g], shapes[g], batch_size, scale=scale, padded=padded, halved=halved)
 
-    return [
-        Voxels(*rows[s], scale, shapes[s], kernel_map(s), coarser.get(scale))
-        for s, scale in enumerate(scales)
-    ]
+    coarser = {s: voxels_of(len(scales) + i, 2 * s) for i, s in enumerate(halved)}
+    found = [voxels_of(g, scale, coarser.get(scale)) for g, scale in enumerate(scales)]
+    if kernel is not None:
+        for voxels, table in zip(found, in_rows, strict=True):
+            voxels.store(kernel, _symmetric_map(table, voxels, kernel))
+    return found
+
+
+def _symmetric_map(in_rows: Tensor, voxels: Voxels, geometry: KernelGeometry) -> KernelMap:
+    return KernelMap(in_rows, in_rows.shape[1], geometry, symmetric=True, num_rows=voxels.num_rows)
 
 
 def _per_scale(capacity: int | Sequence[int] | None, num_scales: int) -> Sequence[int]:

@@ -1,17 +1,17 @@
-"""Definition of `elite_ops.build_kernel_map`: the neighbours of each voxel under each offset."""
+"""Definitions of `build_kernel_map`, `connect_voxels` and `output_voxels`, offset by offset."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import product
 
 import torch
 from torch import Tensor
 
+from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap
-from elite_ops.triple import triple
 
-__all__ = ["build_kernel_map"]
+__all__ = ["build_kernel_map", "connect_voxels", "output_voxels"]
 
 
 def build_kernel_map(
@@ -23,26 +23,80 @@ def build_kernel_map(
     dilation: int | Sequence[int] = 1,
 ) -> KernelMap:
     """See `elite_ops.build_kernel_map`."""
-    kernel_size = triple("build_kernel_map", "kernel_size", kernel_size)
-    dilation = triple("build_kernel_map", "dilation", dilation)
-    shape = torch.tensor(spatial_shape, device=indices.device)
-    batch, cell = indices[:, 0].long(), indices[:, 1:].long()
+    geometry = KernelGeometry.of_submanifold(kernel_size, dilation=dilation, op="build_kernel_map")
+    kernel_map = connect_voxels(
+        indices, spatial_shape, indices, spatial_shape, batch_size=batch_size, geometry=geometry
+    )
+    return KernelMap(kernel_map.in_rows, len(indices), geometry, symmetric=geometry.symmetric)
 
-    def key(cell: Tensor) -> Tensor:
-        out = batch
-        for axis in range(3):
-            out = out * shape[axis] + cell[:, axis]
-        return out
 
-    sorted_key, row = key(cell).sort()
-    neighbors = []
-    for offset in product(*(range(size) for size in kernel_size)):
-        displacement = [(offset[a] - kernel_size[a] // 2) * dilation[a] for a in range(3)]
-        neighbor = cell + torch.tensor(displacement, device=indices.device)
-        inside = ((neighbor >= 0) & (neighbor < shape)).all(dim=1)
-        wanted = key(neighbor)
-        place = torch.searchsorted(sorted_key, wanted).clamp(max=max(len(row) - 1, 0))
-        found = inside & (sorted_key[place] == wanted)
-        neighbors.append(torch.where(found, row[place], -1).int())
-    table = torch.stack(neighbors)
-    return KernelMap(table, table, mirrored=True, kernel_size=kernel_size)
+def connect_voxels(
+    in_indices: Tensor,  # [V_in, 4] int32
+    in_shape: Sequence[int],
+    out_indices: Tensor,  # [V_out, 4] int32
+    out_shape: Sequence[int],
+    *,
+    batch_size: int,
+    geometry: KernelGeometry,
+) -> KernelMap:
+    """See `elite_ops.connect_voxels`."""
+    sorted_key, row = _keys(in_indices, in_shape).sort()
+    in_rows = []
+    for wanted, valid in _inputs(out_indices, geometry):
+        inside = valid & _is_inside(wanted, in_shape)
+        key = _keys(wanted, in_shape)
+        place = torch.searchsorted(sorted_key, key).clamp(max=max(len(row) - 1, 0))
+        if len(row) == 0:
+            in_rows.append(torch.full_like(key, -1).int())
+            continue
+        found = inside & (sorted_key[place] == key)
+        in_rows.append(torch.where(found, row[place], -1).int())
+    return KernelMap(torch.stack(in_rows), len(in_indices), geometry)
+
+
+def output_voxels(
+    indices: Tensor,  # [V, 4] int32
+    *,
+    spatial_shape: Sequence[int],
+    batch_size: int,
+    geometry: KernelGeometry,
+) -> Tensor:  # [V_out, 4] int32
+    """See `elite_ops.output_voxels`: the union over the offsets, sorted."""
+    shape = geometry.output_shape(spatial_shape)
+    reached = [
+        cell[valid & _is_inside(cell, shape)]
+        for cell, valid in _inputs(indices, geometry.swapped())
+    ]
+    return torch.unique(torch.cat(reached), dim=0).int()
+
+
+def _inputs(indices: Tensor, geometry: KernelGeometry) -> Iterator[tuple[Tensor, Tensor]]:
+    """The input cell [V, 4] of each output cell under each offset, and whether there is one."""
+    cell = indices[:, 1:].long()
+    stride, padding, dilation = (
+        torch.tensor(numbers, device=indices.device)
+        for numbers in (geometry.stride, geometry.padding, geometry.dilation)
+    )
+    for offset in product(*(range(size) for size in geometry.kernel_size)):
+        step = torch.tensor(offset, device=indices.device) * dilation
+        if geometry.transposed:
+            position = cell + padding - step
+            found = position.div(stride, rounding_mode="floor")
+            valid = (found * stride == position).all(1)
+        else:
+            found = cell * stride - padding + step
+            valid = torch.ones_like(found[:, 0], dtype=torch.bool)
+        yield torch.cat([indices[:, :1].long(), found], 1), valid
+
+
+def _keys(indices: Tensor, shape: Sequence[int]) -> Tensor:
+    key = indices[:, 0].long()
+    for axis, size in enumerate(shape, 1):
+        key = key * size + indices[:, axis].long()
+    return key
+
+
+def _is_inside(indices: Tensor, shape: Sequence[int]) -> Tensor:
+    cell = indices[:, 1:]
+    inside: Tensor = (cell >= 0) & (cell < torch.tensor(shape, device=cell.device))
+    return inside.all(1)

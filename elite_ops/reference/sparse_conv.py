@@ -17,9 +17,9 @@ def sparse_conv(
     kernel_map: KernelMap,
     bias: Tensor | None = None,  # [C_out]
 ) -> Tensor:  # [V_out, C_out]
-    """`out[i] = bias + sum_k features[neighbors[k, i]] @ weight[k]`, where -1 adds nothing."""
+    """`out[i] = bias + sum_k features[in_rows[k, i]] @ weight[k]`, where -1 adds nothing."""
     out = features.new_zeros(kernel_map.num_out, weight.shape[2])
-    for k, rows in enumerate(kernel_map.neighbors):
+    for k, rows in enumerate(kernel_map.in_rows):
         valid = torch.nonzero(rows >= 0)[:, 0]
         out = out.index_add(0, valid, features[rows[valid].long()] @ weight[k])
     return out if bias is None else out + bias

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -42,24 +41,26 @@ def voxelize(
         index = size.to(points) * (xyz[inside] - minimum) / extent
         return torch.minimum(index.trunc().long(), size - 1)
 
+    if batch_size is None:
+        batch_size = int(batch_index.max()) + 1 if len(batch_index) else 1
     voxels = []
     for scale in scales:
         shape = _divided(spatial_shape, scale)
         cell = cells(tuple(spatial_shape)) // scale if nested else cells(shape)
-        found = _number(batch_index[inside], cell, shape, scale)
-        inverse = torch.full((len(points),), -1, dtype=torch.int32, device=points.device)
-        inverse[inside] = found.inverse
-        kernel_map = coarser = None
+        found = _number(batch_index[inside], cell, shape, batch_size, scale)
+        point_rows = torch.full((len(points),), -1, dtype=torch.int32, device=points.device)
+        point_rows[inside] = found.point_rows
+        found.point_rows = point_rows
         if kernel_size is not None:
-            num_samples = batch_size or int(batch_index.max()) + 1
             kernel_map = build_kernel_map(
-                found.indices, spatial_shape=shape, batch_size=num_samples, kernel_size=kernel_size
+                found.indices, spatial_shape=shape, batch_size=batch_size, kernel_size=kernel_size
             )
+            found.store(kernel_map.geometry, kernel_map)
         if scale in halved:
             batch, *cell_of_voxel = found.indices.long().unbind(1)
             half = torch.stack(cell_of_voxel, dim=1) // 2
-            coarser = _number(batch, half, _divided(shape, 2), 2 * scale)
-        voxels.append(replace(found, inverse=inverse, kernel_map=kernel_map, halved=coarser))
+            found.halved = _number(batch, half, _divided(shape, 2), batch_size, 2 * scale)
+        voxels.append(found)
     return voxels
 
 
@@ -72,6 +73,7 @@ def _number(
     batch: Tensor,  # [N] int64
     cell: Tensor,  # [N, 3] int64
     shape: tuple[int, int, int],
+    batch_size: int,
     scale: int,
 ) -> Voxels:
     """The different cells in order, and which of them each row is."""
@@ -85,4 +87,4 @@ def _number(
         key = key // size
     indices = torch.stack([key, *reversed(columns)], dim=1).int()
     num_voxels = torch.tensor(len(indices), device=cell.device)
-    return Voxels(indices, row.int(), counts.int(), num_voxels, scale, shape)
+    return Voxels(indices, row.int(), counts.int(), num_voxels, shape, batch_size, scale=scale)

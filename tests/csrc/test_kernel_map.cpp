@@ -12,14 +12,15 @@ struct Input {
   std::vector<int32_t> indices;
   std::vector<int64_t> shape;
   int64_t batch_size;
-  KernelShape kernel;
+  KernelGeometry kernel;
 
   int64_t num_voxels() const { return static_cast<int64_t>(indices.size()) / 4; }
   VoxelGrid grid() const { return make_grid(shape.data(), 1, batch_size, false); }
+  VoxelSet voxels() const { return {indices.data(), num_voxels(), grid()}; }
 };
 
 // Unique voxels in random order, within the first `extent` cells of each axis.
-Input random_input(int64_t num_voxels, std::vector<int64_t> shape, KernelShape kernel,
+Input random_input(int64_t num_voxels, std::vector<int64_t> shape, KernelGeometry kernel,
                    std::vector<int64_t> extent) {
   harness::Random random(num_voxels);
   constexpr int64_t kBatchSize = 2;
@@ -41,16 +42,17 @@ Input random_input(int64_t num_voxels, std::vector<int64_t> shape, KernelShape k
 
 std::vector<int32_t> by_search(const Input& input) {
   const int64_t num_voxels = input.num_voxels();
-  const KernelShape& kernel = input.kernel;
+  const KernelGeometry& kernel = input.kernel;
   std::vector<int32_t> neighbors(kernel.num_offsets() * num_voxels, -1);
   for (int64_t i = 0; i < num_voxels; ++i) {
     for (int64_t j = 0; j < num_voxels; ++j) {
       bool is_neighbor = input.indices[i * 4] == input.indices[j * 4];
       int64_t k = 0;
       for (int axis = 0; axis < 3; ++axis) {
-        const int64_t step = input.indices[j * 4 + axis + 1] - input.indices[i * 4 + axis + 1];
-        is_neighbor &= step % kernel.dilation[axis] == 0 && std::abs(step) <= kernel.reach(axis);
-        k = k * kernel.size[axis] + step / kernel.dilation[axis] + kernel.size[axis] / 2;
+        const int64_t first = kernel.first_input(axis, input.indices[i * 4 + axis + 1]);
+        const int64_t step = input.indices[j * 4 + axis + 1] - first;
+        is_neighbor &= step >= 0 && step <= kernel.reach(axis) && step % kernel.dilation[axis] == 0;
+        k = k * kernel.size[axis] + step / kernel.dilation[axis];
       }
       if (is_neighbor) neighbors[k * num_voxels + i] = static_cast<int32_t>(j);
     }
@@ -59,23 +61,17 @@ std::vector<int32_t> by_search(const Input& input) {
 }
 
 std::vector<int32_t> on_cuda(const Input& input, int32_t* error_flag) {
-  const VoxelGrid grid = input.grid();
-  std::vector<unsigned char> workspace(cuda::kernel_map_workspace_bytes(input.num_voxels(), grid),
-                                       0xCD);
+  const VoxelSet voxels = input.voxels();
+  std::vector<unsigned char> workspace(cuda::kernel_map_workspace_bytes(voxels), 0xCD);
   std::vector<int32_t> neighbors(input.kernel.num_offsets() * input.num_voxels(), -7);
-  CHECK(cuda::build_kernel_map(input.indices.data(), input.num_voxels(), grid, input.kernel,
-                               workspace.data(), neighbors.data(), error_flag,
-                               nullptr) == cudaSuccess);
+  CHECK(cuda::build_kernel_map(voxels, voxels, input.kernel, workspace.data(), neighbors.data(),
+                               error_flag, nullptr) == cudaSuccess);
   return neighbors;
 }
 
 cpu::VoxelSetError on_cpu(const Input& input, std::vector<int32_t>& neighbors) {
   neighbors.assign(input.kernel.num_offsets() * input.num_voxels(), -7);
-  const cpu::VoxelSet voxels{input.indices.data(),
-                             input.num_voxels(),
-                             input.batch_size,
-                             {input.shape[0], input.shape[1], input.shape[2]}};
-  return cpu::build_kernel_map(voxels, input.kernel, voxels.num_voxels, neighbors.data());
+  return cpu::build_kernel_map(input.voxels(), input.kernel, input.num_voxels(), neighbors.data());
 }
 
 void check(const Input& input) {
@@ -88,14 +84,15 @@ void check(const Input& input) {
   CHECK_EQUAL(neighbors, want);
 }
 
-const KernelShape kKernels[] = {{{1, 1, 1}, {1, 1, 1}}, {{3, 3, 3}, {1, 1, 1}},
-                                {{3, 1, 3}, {2, 1, 3}}, {{1, 3, 5}, {1, 2, 1}},
-                                {{5, 5, 1}, {1, 1, 1}}, {{7, 3, 3}, {1, 1, 2}}};
+const KernelGeometry kKernels[] = {
+    submanifold_geometry({1, 1, 1}, {1, 1, 1}), submanifold_geometry({3, 3, 3}, {1, 1, 1}),
+    submanifold_geometry({3, 1, 3}, {2, 1, 3}), submanifold_geometry({1, 3, 5}, {1, 2, 1}),
+    submanifold_geometry({5, 5, 1}, {1, 1, 1}), submanifold_geometry({7, 3, 3}, {1, 1, 2})};
 
 }  // namespace
 
 CASE(sizes_around_a_warp_and_a_block) {
-  for (const KernelShape& kernel : kKernels) {
+  for (const KernelGeometry& kernel : kKernels) {
     for (const int64_t num_voxels : {0, 1, 31, 33, 257}) {
       check(random_input(num_voxels, {6, 5, 7}, kernel, {6, 5, 7}));
     }
@@ -104,12 +101,13 @@ CASE(sizes_around_a_warp_and_a_block) {
 
 CASE(columns_of_one_or_more_words) {
   for (const int64_t height : {63, 64, 65, 130}) {
-    check(random_input(200, {2, 3, height}, {{3, 3, 5}, {1, 1, 1}}, {2, 3, height}));
+    check(random_input(200, {2, 3, height}, submanifold_geometry({3, 3, 5}, {1, 1, 1}),
+                       {2, 3, height}));
   }
 }
 
 CASE(grids_too_large_for_a_bitmap) {
-  for (const KernelShape& kernel : kKernels) {
+  for (const KernelGeometry& kernel : kKernels) {
     const Input input = random_input(200, {1 << 20, 1 << 20, 1 << 16}, kernel, {5, 5, 6});
     CHECK(!uses_bitmap(input.grid().num_words(), input.num_voxels()));
     check(input);
@@ -119,13 +117,15 @@ CASE(grids_too_large_for_a_bitmap) {
 // Displacements within a word, into the next one, and past several.
 CASE(dilated_offsets_that_leave_their_word) {
   for (const int32_t dilation : {1, 40, 63, 64, 65}) {
-    check(random_input(300, {2, 2, 320}, {{1, 3, 5}, {1, 1, dilation}}, {2, 2, 320}));
+    check(random_input(300, {2, 2, 320}, submanifold_geometry({1, 3, 5}, {1, 1, dilation}),
+                       {2, 2, 320}));
   }
 }
 
 // Every block takes several parts of the voxels.
 CASE(more_voxels_than_threads) {
-  const Input input = random_input(140'000, {50, 50, 60}, {{1, 1, 3}, {1, 1, 1}}, {50, 50, 60});
+  const Input input =
+      random_input(140'000, {50, 50, 60}, submanifold_geometry({1, 1, 3}, {1, 1, 1}), {50, 50, 60});
   int32_t error_flag = 0;
   std::vector<int32_t> want;
   CHECK(on_cpu(input, want).kind == cpu::VoxelSetError::kNone);
@@ -135,7 +135,8 @@ CASE(more_voxels_than_threads) {
 
 // docs/kernels.md states this number.
 CASE(a_map_takes_five_calls) {
-  const Input input = random_input(300, {9, 9, 60}, {{3, 3, 3}, {1, 1, 1}}, {9, 9, 60});
+  const Input input =
+      random_input(300, {9, 9, 60}, submanifold_geometry({3, 3, 3}, {1, 1, 1}), {9, 9, 60});
   int32_t error_flag = 0;
   const int64_t before = emulation::num_enqueued;
   on_cuda(input, &error_flag);
@@ -143,7 +144,7 @@ CASE(a_map_takes_five_calls) {
 }
 
 CASE(the_two_ends_of_an_axis_do_not_meet) {
-  Input input{{}, {3, 4, 64}, 2, {{3, 3, 3}, {1, 1, 1}}};
+  Input input{{}, {3, 4, 64}, 2, submanifold_geometry({3, 3, 3}, {1, 1, 1})};
   for (const int32_t b : {0, 1}) {
     for (const int32_t x : {0, 2}) {
       for (const int32_t y : {0, 3}) {
@@ -159,7 +160,8 @@ CASE(voxels_outside_the_grid_are_reported_and_left_out) {
     const auto large = static_cast<int32_t>(side);
     for (const std::vector<int32_t>& wrong : std::vector<std::vector<int32_t>>{
              {2, 0, 0, 0}, {-1, 0, 0, 0}, {0, large, 0, 0}, {0, 0, -1, 0}, {0, 0, 0, 8}}) {
-      Input input = random_input(40, {side, side, 8}, {{3, 3, 3}, {1, 1, 1}}, {3, 3, 5});
+      Input input =
+          random_input(40, {side, side, 8}, submanifold_geometry({3, 3, 3}, {1, 1, 1}), {3, 3, 5});
       std::copy(wrong.begin(), wrong.end(), input.indices.begin() + 4 * 7);
       int32_t error_flag = 0;
       const std::vector<int32_t> got = on_cuda(input, &error_flag);
@@ -177,7 +179,8 @@ CASE(voxels_outside_the_grid_are_reported_and_left_out) {
 
 CASE(equal_voxels_are_reported) {
   for (const int64_t side : {8, 1 << 20}) {
-    Input input = random_input(300, {side, side, 8}, {{3, 3, 3}, {1, 1, 1}}, {6, 6, 8});
+    Input input =
+        random_input(300, {side, side, 8}, submanifold_geometry({3, 3, 3}, {1, 1, 1}), {6, 6, 8});
     std::copy_n(input.indices.begin() + 4 * 11, 4, input.indices.begin() + 4 * 270);
     int32_t error_flag = 0;
     on_cuda(input, &error_flag);

@@ -17,7 +17,7 @@ struct Voxels {
   std::vector<int32_t> indices, inverse, counts, neighbors;
 };
 
-constexpr KernelShape kKernel{{3, 3, 3}, {1, 1, 1}};
+const KernelGeometry kKernel = submanifold_geometry({3, 3, 3}, {1, 1, 1});
 
 struct Input {
   std::vector<float> points;
@@ -93,9 +93,7 @@ std::vector<Voxels> on_cpu(const cuda::VoxelizeArguments& a) {
     cpu::voxelize(a.points, a.range, grid, v.inverse.data(), allocate);
     const auto size = static_cast<int64_t>(v.counts.size());
     v.neighbors.resize(kKernel.num_offsets() * size);
-    cpu::build_kernel_map(
-        {v.indices.data(), size, grid.batch_size, {grid.shape[0], grid.shape[1], grid.shape[2]}},
-        kKernel, size, v.neighbors.data());
+    cpu::build_kernel_map({v.indices.data(), size, grid}, kKernel, size, v.neighbors.data());
   }
   return all;
 }

@@ -156,7 +156,7 @@ def test_the_range_is_that_of_the_points_as_they_are_afterwards() -> None:
         (voxels,) = voxelize(
             points, point_cloud_range=(-50, -50, -4, 50, 50, 2), spatial_shape=(1000, 1000, 60)
         )
-        has_voxel = voxels.inverse >= 0
+        has_voxel = voxels.point_rows >= 0
         assert torch.equal(has_voxel, (points[:, :2].abs() < 50).all(dim=1))
         inside.append(has_voxel[:2].tolist())
     assert [True, False] in inside  # against what their places said before

@@ -93,7 +93,7 @@ def scan_case(points: Tensor) -> dict[str, Any]:
     (voxels,) = voxelize(points, point_cloud_range=RANGE, spatial_shape=(1000, 1000, 60))
     return random_case(1, 1, 4, 64, points.device) | {
         "points": points,
-        "segments": build_segments(voxels.inverse, len(voxels.indices)),
+        "segments": build_segments(voxels.point_rows, len(voxels.indices)),
         "indices": voxels.indices,
         "voxel_size": (0.1, 0.1, 0.1),
         "origin": RANGE[:3],

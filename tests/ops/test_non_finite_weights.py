@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 from torch.testing import assert_close
-from variants import skip_missing_variant
+from variants import forced_variant, skip_missing_variant
 
-from elite_ops import build_kernel_map, group_rows, linear_fused, sparse_conv, sparse_conv_fused
+from elite_ops import build_kernel_map, linear_fused, order_rows, sparse_conv, sparse_conv_fused
 
 BAD_OFFSET = 4
 CASES = [
@@ -46,12 +46,12 @@ def test_of_an_offset(
     voxels = some_voxels(device)
     kernel_map = build_kernel_map(voxels, spatial_shape=(5, 5, 6), batch_size=1)
     if grouped:
-        kernel_map = group_rows(kernel_map)
+        kernel_map = order_rows(kernel_map)
     features = random(len(voxels), channels[0], dtype=dtype, device=device)
     weight = random(27, *channels, dtype=dtype, device=device)
     bias = random(channels[1], dtype=dtype, device=device)
     residual = random(len(voxels), channels[1], dtype=dtype, device=device)
-    meets = kernel_map.neighbors[BAD_OFFSET] >= 0
+    meets = kernel_map.in_rows[BAD_OFFSET] >= 0
     assert 0 < int(meets.sum()) < len(voxels)
 
     def both(w: Tensor) -> list[Tensor]:
@@ -73,15 +73,14 @@ def test_of_an_offset(
 def test_of_every_variant(device: torch.device, variant: int) -> None:
     skip_missing_variant(device, variant)
     voxels = some_voxels(device)
-    table = build_kernel_map(voxels, spatial_shape=(5, 5, 6), batch_size=1).neighbors
+    table = build_kernel_map(voxels, spatial_shape=(5, 5, 6), batch_size=1).in_rows
     meets = table[BAD_OFFSET] >= 0
     features = random(len(voxels), 64, dtype=torch.float16, device=device)
     weight = random(27, 64, 64, dtype=torch.float16, device=device)
     weight[BAD_OFFSET, 3, 5] = torch.inf
     bias = torch.zeros(64, dtype=torch.float16, device=device)
-    got = torch.ops.elite_ops.sparse_conv_fused(
-        features, weight, bias, table, None, 1.0, variant=variant
-    )
+    with forced_variant(variant):
+        got = torch.ops.elite_ops.sparse_conv_fused(features, weight, bias, table, None, 1.0)
     is_bad = ~got.isfinite()
     assert is_bad[meets, 5].all()
     assert int(is_bad.sum()) == int(meets.sum())
@@ -111,13 +110,13 @@ def test_of_gradients(device: torch.device, dtype: torch.dtype, channels: tuple[
     weight[BAD_OFFSET] = torch.inf
     weight.requires_grad_()
     grad_out = random(len(voxels), channels[1], dtype=dtype, device=device)
-    alone = int((kernel_map.neighbors[0] < 0).nonzero()[0])  # an output row that offset 0 misses
+    alone = int((kernel_map.in_rows[0] < 0).nonzero()[0])  # an output row that offset 0 misses
     grad_out[alone] = torch.nan
     out = sparse_conv(features, weight, kernel_map)
     of_features, of_weight = torch.autograd.grad(out, (features, weight), grad_out)
     assert of_weight[0].isfinite().all()
     spoilt = torch.zeros(len(voxels), dtype=torch.bool, device=device)
-    for rows in (kernel_map.neighbors[BAD_OFFSET], kernel_map.neighbors[:, alone]):
+    for rows in (kernel_map.in_rows[BAD_OFFSET], kernel_map.in_rows[:, alone]):
         spoilt[rows[rows >= 0].long()] = True
     assert of_features[~spoilt].isfinite().all()
     assert not of_features[spoilt].isfinite().all(1).any()

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from immediate import immediate
+from maps import move, symmetric_map
 from torch import Tensor
 from torch.library import opcheck
 from torch.testing import assert_close
-from variants import skip_missing_variant
+from variants import forced_variant, skip_missing_variant
 
-from elite_ops import check_device_errors, sparse_conv, sparse_conv_fused
-from elite_ops.kernel_map import KernelMap
+from elite_ops import KernelGeometry, KernelMap, check_device_errors, sparse_conv, sparse_conv_fused
 from elite_ops.reference import sparse_conv as reference
 
 SHAPE = (16, 16, 9)
@@ -45,26 +44,22 @@ def submanifold_map(indices: Tensor, kernel_size: tuple[int, int, int] = (3, 3, 
         place = torch.searchsorted(sorted_keys, wanted).clamp(max=max(len(keys) - 1, 0))
         rows.append(torch.where(sorted_keys[place] == wanted, order[place], -1))
     table = torch.stack(rows).int()
-    return KernelMap(table, table, True, kernel_size)
+    return symmetric_map(table, kernel_size)
 
 
 def random_map(num_in: int, num_out: int, num_offsets: int) -> KernelMap:
     """Every offset pairs some input rows with some output rows, as in strided maps."""
-    neighbors = torch.full((num_offsets, num_out), -1, dtype=torch.int32)
-    transposed = torch.full((num_offsets, num_in), -1, dtype=torch.int32)
+    in_rows = torch.full((num_offsets, num_out), -1, dtype=torch.int32)
+    out_rows = torch.full((num_offsets, num_in), -1, dtype=torch.int32)
     for k in range(num_offsets):
         pairs = (k * 7) % (min(num_in, num_out) + 1)
         rows_in = torch.randperm(num_in, generator=generator(k))[:pairs]
         rows_out = torch.randperm(num_out, generator=generator(k + 100))[:pairs]
-        neighbors[k, rows_out] = rows_in.int()
-        transposed[k, rows_in] = rows_out.int()
-    return KernelMap(neighbors, transposed, False, (num_offsets, 1, 1))
-
-
-def move(kernel_map: KernelMap, device: torch.device) -> KernelMap:
-    neighbors = kernel_map.neighbors.to(device)
-    transposed = neighbors if kernel_map.mirrored else kernel_map.transposed.to(device)
-    return KernelMap(neighbors, transposed, kernel_map.mirrored, kernel_map.kernel_size)
+        in_rows[k, rows_out] = rows_in.int()
+        out_rows[k, rows_in] = rows_out.int()
+    size = (num_offsets, 1, 1) if num_offsets <= 7 else (2, 2, num_offsets // 4)
+    geometry = KernelGeometry.of(size)
+    return KernelMap(in_rows, num_in, geometry, out_rows=out_rows)
 
 
 def generator(seed: int) -> torch.Generator:
@@ -75,11 +70,11 @@ def random_inputs(
     kernel_map: KernelMap, c_in: int, c_out: int, dtype: torch.dtype = torch.float32
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Features, weight and bias that want gradients."""
-    num_offsets = kernel_map.neighbors.shape[0]
+    num_offsets = kernel_map.in_rows.shape[0]
     shapes = [(kernel_map.num_in, c_in), (num_offsets, c_in, c_out), (c_out,)]
     tensors = [torch.randn(s, generator=generator(i), dtype=dtype) for i, s in enumerate(shapes)]
     tensors[1] /= max(c_in * num_offsets, 1) ** 0.5
-    device = kernel_map.neighbors.device
+    device = kernel_map.in_rows.device
     features, weight, bias = (t.to(device).requires_grad_() for t in tensors)
     return features, weight, bias
 
@@ -104,7 +99,7 @@ def dense_conv(
 def test_example() -> None:
     # Three voxels in a row; the kernel takes 10 x the left neighbour, 1 x itself, 100 x the right.
     table = torch.tensor([[-1, 0, 1], [0, 1, 2], [1, 2, -1]], dtype=torch.int32)
-    kernel_map = KernelMap(table, table, True, (3, 1, 1))
+    kernel_map = symmetric_map(table, (3, 1, 1))
     features = torch.tensor([[1.0], [2.0], [3.0]])
     weight = torch.tensor([10.0, 1.0, 100.0]).reshape(3, 1, 1)
     out = sparse_conv(features, weight, kernel_map, torch.tensor([0.5]))
@@ -212,8 +207,9 @@ def test_every_variant(device: torch.device, dtype: torch.dtype, variant: int) -
     want = reference.sparse_conv_fused(features, weight, kernel_map, bias, negative_slope=0.1)
 
     def run() -> Tensor:
-        table = kernel_map.neighbors
-        return OPS.sparse_conv_fused(features, weight, bias, table, None, 0.1, None, None, variant)
+        table = kernel_map.in_rows
+        with forced_variant(variant):
+            return OPS.sparse_conv_fused(features, weight, bias, table, None, 0.1)
 
     got = run()
     assert_close(got, want, rtol=2e-2, atol=2e-2)
@@ -274,9 +270,9 @@ def test_counted_rows_have_the_bits_of_an_exact_buffer(
     """Whatever stands in the rows past the count, wrong row numbers included."""
     kernel_map = submanifold_map(random_indices(count))
     table = torch.full((27, 333), 1000, dtype=torch.int32)
-    table[:, :count] = kernel_map.neighbors
+    table[:, :count] = kernel_map.in_rows
     num_rows = torch.tensor(count, device=device)
-    counted = replace(move(KernelMap(table, table, True, (3, 3, 3)), device), num_rows=num_rows)
+    counted = move(symmetric_map(table, num_rows=num_rows), device)
     features, weight, bias = (t.detach() for t in random_inputs(counted, 64, 64, dtype))
     features[count:] = torch.nan
     shortcut_weight = torch.randn(64, 64, generator=generator(3)).to(device, dtype)
@@ -298,9 +294,9 @@ def test_fused_refuses_gradients() -> None:
         sparse_conv_fused(features, weight, kernel_map, bias)
 
 
-@pytest.mark.parametrize("mirrored", [True, False])
-def test_gradcheck(device: torch.device, mirrored: bool) -> None:
-    kernel_map = submanifold_map(random_indices(9)) if mirrored else random_map(9, 7, 5)
+@pytest.mark.parametrize("symmetric", [True, False])
+def test_gradcheck(device: torch.device, symmetric: bool) -> None:
+    kernel_map = submanifold_map(random_indices(9)) if symmetric else random_map(9, 7, 5)
     kernel_map = move(kernel_map, device)
     inputs = random_inputs(kernel_map, 3, 2, torch.float64)
 
@@ -314,20 +310,20 @@ def test_gradcheck(device: torch.device, mirrored: bool) -> None:
 def test_opcheck(device: torch.device) -> None:
     kernel_map = move(submanifold_map(random_indices(33)), device)
     features, weight, bias = random_inputs(kernel_map, 3, 5)
-    tables = (kernel_map.neighbors, kernel_map.transposed, kernel_map.mirrored)
+    tables = (kernel_map.in_rows, kernel_map.out_rows, kernel_map.symmetric)
     opcheck(OPS.sparse_conv.default, (features, weight, bias, *tables))
     opcheck(OPS.sparse_conv.default, (features.detach(), weight.detach(), None, *tables))
     grad_out = torch.randn(33, 5, device=device)
     opcheck(OPS.sparse_conv_backward_weight.default, (features, grad_out, *tables))
-    plain = (features.detach(), weight.detach(), bias.detach(), kernel_map.neighbors)
+    plain = (features.detach(), weight.detach(), bias.detach(), kernel_map.in_rows)
     opcheck(OPS.sparse_conv_fused.default, (*plain, grad_out, 0.1))
     shortcut = {"shortcut": torch.randn(33, 4), "shortcut_weight": torch.randn(4, 5)}
     shortcut = {name: tensor.to(device) for name, tensor in shortcut.items()}
     shortcut["num_rows"] = torch.tensor(33, device=device)  # all rows, as others are undefined
     opcheck(OPS.sparse_conv_fused.default, (*plain, None, 0.1), shortcut)
-    groups = OPS.group_rows(kernel_map.neighbors, kernel_map.kernel_size)
-    opcheck(OPS.sparse_conv.default, (features, weight, bias, *tables, *groups))
-    opcheck(OPS.sparse_conv_fused.default, (*plain, grad_out, 0.1, *groups, 0))
+    order = OPS.order_rows(kernel_map.in_rows, (3, 3, 3))
+    opcheck(OPS.sparse_conv.default, (features, weight, bias, *tables, *order))
+    opcheck(OPS.sparse_conv_fused.default, (*plain, grad_out, 0.1, *order))
 
 
 def test_compiles_without_a_graph_break(device: torch.device) -> None:
@@ -356,8 +352,8 @@ def test_non_contiguous(device: torch.device) -> None:
     kernel_map = move(submanifold_map(random_indices(33)), device)
     features, weight, bias = random_inputs(kernel_map, 16, 16)
     want = sparse_conv(features, weight, kernel_map, bias)
-    table = kernel_map.neighbors.T.contiguous().T
-    strided = KernelMap(table, table, True, kernel_map.kernel_size)
+    table = kernel_map.in_rows.T.contiguous().T
+    strided = symmetric_map(table)
     got = sparse_conv(
         torch.stack([features, features], 2)[..., 0],
         weight.transpose(1, 2).contiguous().transpose(1, 2),
@@ -393,9 +389,9 @@ def call(**changes: object) -> object:
         "features": torch.zeros(4, 2),
         "weight": torch.zeros(3, 2, 5),
         "bias": torch.zeros(5),
-        "neighbors": table,
-        "transposed": table,
-        "mirrored": True,
+        "in_rows": table,
+        "out_rows": table,
+        "symmetric": True,
     }
     return OPS.sparse_conv(*(arguments | changes).values())
 
@@ -411,16 +407,14 @@ REJECTED = [
     ({"bias": torch.zeros(1, 5)}, ValueError, "`bias` must have 1 dimensions"),
     ({"bias": torch.zeros(4)}, ValueError, "`bias` must have size 5 in dimension 0"),
     ({"bias": torch.zeros(5).double()}, TypeError, "`bias` must be Float, got Double"),
-    ({"neighbors": torch.zeros(3, 4)}, TypeError, "`neighbors` must be Int, got Float"),
-    ({"neighbors": torch.zeros(3, dtype=INT)}, ValueError, "`neighbors` must have 2 dimensions"),
+    ({"in_rows": torch.zeros(3, 4)}, TypeError, "`in_rows` must be Int, got Float"),
+    ({"in_rows": torch.zeros(3, dtype=INT)}, ValueError, "`in_rows` must have 2 dimensions"),
+    immediate({"in_rows": torch.full((3, 4), 4, dtype=INT)}, IndexError, "`in_rows` must be -1 or"),
     immediate(
-        {"neighbors": torch.full((3, 4), 4, dtype=INT)}, IndexError, "`neighbors` must be -1 or"
+        {"in_rows": torch.full((3, 4), -2, dtype=INT)}, IndexError, "`in_rows` must be -1 or"
     ),
-    immediate(
-        {"neighbors": torch.full((3, 4), -2, dtype=INT)}, IndexError, "`neighbors` must be -1 or"
-    ),
-    ({"transposed": torch.zeros(2, 4, dtype=INT)}, ValueError, "`transposed` must have size 3"),
-    ({"transposed": torch.zeros(3, 5, dtype=INT)}, ValueError, "`transposed` must have size 4"),
+    ({"out_rows": torch.zeros(2, 4, dtype=INT)}, ValueError, "`out_rows` must have size 3"),
+    ({"out_rows": torch.zeros(3, 5, dtype=INT)}, ValueError, "`out_rows` must have size 4"),
 ]
 
 
@@ -431,9 +425,10 @@ def test_rejects(changes: dict[str, object], error: type[Exception], message: st
         call(**changes)
 
 
-def test_rejects_maps_of_which_not_all_rows_are_true() -> None:
-    kernel_map = replace(submanifold_map(random_indices(4)), num_rows=torch.tensor(3))
-    with pytest.raises(ValueError, match="sparse_conv: `kernel_map` must have true rows alone"):
+def test_rejects_padded_maps() -> None:
+    table = submanifold_map(random_indices(4)).in_rows
+    kernel_map = symmetric_map(table, num_rows=torch.tensor(3))
+    with pytest.raises(ValueError, match="sparse_conv: `kernel_map` must have valid rows alone"):
         sparse_conv(*random_inputs(kernel_map, 2, 5)[:2], kernel_map)
 
 
@@ -459,24 +454,24 @@ def test_rejects_in_the_other_ops() -> None:
         fused(num_rows=torch.tensor(5))
 
 
-def test_rejects_groups_that_do_not_fit() -> None:
+def test_rejects_a_row_order_that_does_not_fit() -> None:
     table, order = torch.zeros(3, 4, dtype=torch.int32), torch.zeros(4, dtype=torch.int32)
     inputs = (torch.zeros(4, 2), torch.zeros(3, 2, 5), None, table, table, True)
-    for groups, error, message in [
-        ((order, None), ValueError, "`order` and `grouped` must be given together"),
+    for row_order, error, message in [
+        ((order, None), ValueError, "`order` and `ordered_rows` must be given together"),
         ((order[:3], table), ValueError, "`order` must have size 4"),
         ((order.long(), table), TypeError, "`order` must be Int, got Long"),
-        ((order, table[:2]), ValueError, "`grouped` must have size 3"),
-        ((order, table[:, :2]), ValueError, "`grouped` must have size 4"),
+        ((order, table[:2]), ValueError, "`ordered_rows` must have size 3"),
+        ((order, table[:, :2]), ValueError, "`ordered_rows` must have size 4"),
     ]:
         with pytest.raises(error, match="sparse_conv: " + message):
-            OPS.sparse_conv(*inputs, *groups)
+            OPS.sparse_conv(*inputs, *row_order)
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("channels", [(2, 5), (64, 64)])
 @pytest.mark.parametrize("wrong", [-2, 4])
-def test_neighbors_that_do_not_exist_add_nothing_on_cuda(
+def test_rows_that_do_not_exist_add_nothing_on_cuda(
     cuda: torch.device, channels: tuple[int, int], wrong: int
 ) -> None:
     """In the forward op, and in the gradient of the weight."""
@@ -493,5 +488,5 @@ def test_neighbors_that_do_not_exist_add_nothing_on_cuda(
 
     for got, want in zip(results(table), results(none), strict=True):
         assert torch.equal(got, want)
-    with pytest.raises(IndexError, match="sparse_conv: `neighbors` must be -1 or a row"):
+    with pytest.raises(IndexError, match="sparse_conv: `in_rows` must be -1 or a row"):
         check_device_errors()

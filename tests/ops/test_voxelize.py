@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import Any
 
 import pytest
 import torch
 from immediate import immediate, immediate_error
+from maps import symmetric_map
 from torch import Tensor
 from torch.library import opcheck
 
@@ -36,13 +36,13 @@ def assert_equal(got: list[Voxels], want: list[Voxels]) -> None:
     assert len(got) == len(want)
     for a, b in zip(got, want, strict=True):
         assert (a.scale, a.spatial_shape) == (b.scale, b.spatial_shape)
-        for name in ("indices", "inverse", "counts", "num_voxels"):
+        for name in ("indices", "point_rows", "counts", "num_voxels"):
             torch.testing.assert_close(getattr(a, name), getattr(b, name), rtol=0, atol=0)
-        assert (a.kernel_map is None) == (b.kernel_map is None)
-        if a.kernel_map is not None and b.kernel_map is not None:
-            assert torch.equal(a.kernel_map.neighbors, b.kernel_map.neighbors)
-            assert a.kernel_map.kernel_size == b.kernel_map.kernel_size
-            assert a.kernel_map.mirrored
+        assert a.batch_size == b.batch_size
+        assert a._maps.keys() == b._maps.keys()
+        for geometry, kernel_map in a._maps.items():
+            assert torch.equal(kernel_map.in_rows, b._maps[geometry].in_rows)
+            assert kernel_map.symmetric
         assert (a.halved is None) == (b.halved is None)
         if a.halved is not None and b.halved is not None:
             assert_equal([a.halved], [b.halved])
@@ -61,7 +61,7 @@ def test_example_by_hand(device: torch.device) -> None:
     )
     fine, coarse = voxelize(points, scales=(1, 2), **UNIT)
     assert fine.indices.tolist() == [[0, 0, 0, 2], [0, 3, 0, 0]]
-    assert fine.inverse.tolist() == [1, 0, 0, -1, -1]  # outside; on the border
+    assert fine.point_rows.tolist() == [1, 0, 0, -1, -1]  # outside; on the border
     assert fine.counts.tolist() == [2, 1]
     assert fine.num_voxels.item() == 2
     assert coarse.indices.tolist() == [[0, 0, 0, 1], [0, 1, 0, 0]]
@@ -113,7 +113,7 @@ def test_equals_unique_of_the_cells_of_a_real_scan(real_points: Tensor) -> None:
         cell = (size * (xyz[inside] - minimum) / (maximum - minimum)).int()
         indices, inverse, counts = cell.unique(dim=0, return_inverse=True, return_counts=True)
         assert torch.equal(voxels.indices[:, 1:], indices)
-        assert torch.equal(voxels.inverse[inside].long(), inverse)
+        assert torch.equal(voxels.point_rows[inside].long(), inverse)
         assert torch.equal(voxels.counts.long(), counts)
 
 
@@ -150,7 +150,7 @@ def test_points_outside_have_no_voxel(device: torch.device) -> None:
     for axis in range(3):
         points[axis * len(outside) : (axis + 1) * len(outside), axis] = torch.tensor(outside)
     (voxels,) = check(points.to(device), **UNIT)
-    assert (voxels.inverse == -1).all()
+    assert (voxels.point_rows == -1).all()
     assert voxels.indices.shape == (0, 4)
     assert voxels.num_voxels.item() == 0
 
@@ -166,7 +166,7 @@ def test_a_batch_with_an_empty_sample(device: torch.device) -> None:
     batch_index = torch.tensor([2, 0, 2, 0], device=device)
     (voxels,) = check(points, batch_index, batch_size=4, **UNIT)
     assert voxels.indices.tolist() == [[0, 1, 1, 1], [2, 1, 1, 1]]
-    assert voxels.inverse.tolist() == [1, 0, 1, 0]
+    assert voxels.point_rows.tolist() == [1, 0, 1, 0]
 
 
 def test_batch_size_is_read_from_the_batch_index(device: torch.device) -> None:
@@ -182,9 +182,9 @@ def test_nested_cells_are_divided(device: torch.device) -> None:
     fine, coarse = voxelize(
         points, point_cloud_range=RANGE, spatial_shape=SHAPE, scales=(1, 8), nested=True
     )
-    inside = fine.inverse >= 0
-    cell = fine.indices[fine.inverse[inside]] // torch.tensor([1, 8, 8, 8], device=device)
-    assert torch.equal(coarse.indices[coarse.inverse[inside]], cell.int())
+    inside = fine.point_rows >= 0
+    cell = fine.indices[fine.point_rows[inside]] // torch.tensor([1, 8, 8, 8], device=device)
+    assert torch.equal(coarse.indices[coarse.point_rows[inside]], cell.int())
 
 
 @pytest.mark.parametrize("kernel_size", [3, (1, 3, 5)])
@@ -203,7 +203,7 @@ def test_kernel_maps_come_with_the_voxels(
         batch_size=3,
         kernel_size=kernel_size,
     )
-    assert all(v.kernel_map and v.kernel_map.num_out == len(v.indices) for v in voxels)
+    assert all(v.submanifold_map(kernel_size).num_out == len(v) for v in voxels)
 
 
 @pytest.mark.parametrize("nested", [False, True])
@@ -225,27 +225,28 @@ def test_halved_grids(
     for voxels in (fine, coarse):
         assert voxels.halved is not None
         want = voxels.indices // torch.tensor([1, 2, 2, 2], device=device)
-        assert torch.equal(voxels.halved.indices[voxels.halved.inverse], want)
+        assert torch.equal(voxels.halved.indices[voxels.halved.point_rows], want)
 
 
 def trimmed(voxels: Voxels, num_inverse: int) -> Voxels:
     """Without the rows past the number of voxels, where nothing lies in a cell."""
     n = int(voxels.num_voxels)
-    kernel_map = voxels.kernel_map
-    if kernel_map is not None:
-        assert kernel_map.num_rows is not None
-        assert kernel_map.num_rows.item() == n
-        table = kernel_map.neighbors[:, :n]
-        kernel_map = dataclasses.replace(kernel_map, neighbors=table, transposed=table)
-    assert (voxels.inverse[num_inverse:] == -1).all()
-    return dataclasses.replace(
-        voxels,
-        indices=voxels.indices[:n],
-        inverse=voxels.inverse[:num_inverse],
-        counts=voxels.counts[:n],
-        kernel_map=kernel_map,
+    assert (voxels.point_rows[num_inverse:] == -1).all()
+    valid = Voxels(
+        voxels.indices[:n],
+        voxels.point_rows[:num_inverse],
+        voxels.counts[:n],
+        voxels.num_voxels,
+        voxels.spatial_shape,
+        voxels.batch_size,
+        scale=voxels.scale,
         halved=None if voxels.halved is None else trimmed(voxels.halved, n),
     )
+    for geometry, kernel_map in voxels._maps.items():
+        assert kernel_map.num_rows is not None
+        assert kernel_map.num_rows.item() == n
+        valid.store(geometry, symmetric_map(kernel_map.in_rows[:, :n], geometry.kernel_size))
+    return valid
 
 
 @pytest.mark.parametrize("spatial_shape", [SHAPE, (2**14, 2**14, 60)])
@@ -286,7 +287,7 @@ def test_more_voxels_than_the_capacity_are_reported_from_the_device(cuda: torch.
     shape = {"point_cloud_range": RANGE, "spatial_shape": SHAPE}
     (voxels,) = voxelize(points, capacity=20, **shape)
     assert voxels.num_voxels.item() == 20
-    assert voxels.inverse.max() == 19
+    assert voxels.point_rows.max() == 19
     with pytest.raises(IndexError, match="voxelize: `capacity` must hold the voxels"):
         check_device_errors()
 
@@ -315,7 +316,7 @@ def test_the_largest_grid(device: torch.device) -> None:
     points = torch.rand(1000, 3, generator=torch.Generator().manual_seed(0)).to(device)
     (voxels,) = voxelize(points, point_cloud_range=box, spatial_shape=(side, side, 2**14))
     size = torch.tensor([side, side, 2**14], device=device)
-    assert torch.equal(voxels.indices[voxels.inverse][:, 1:], (points * size).int())
+    assert torch.equal(voxels.indices[voxels.point_rows][:, 1:], (points * size).int())
 
 
 def test_columns_that_are_not_contiguous(device: torch.device) -> None:

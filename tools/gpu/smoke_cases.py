@@ -82,13 +82,13 @@ def build_kernel_map(scene: Scene, _: torch.dtype) -> Calls:
 
 
 @case()
-def group_rows(scene: Scene, _: torch.dtype) -> Calls:
-    yield scene.kernel_map.neighbors, (3, 3, 3)
+def order_rows(scene: Scene, _: torch.dtype) -> Calls:
+    yield scene.kernel_map.in_rows, (3, 3, 3)
 
 
 @case()
 def build_segments(scene: Scene, _: torch.dtype) -> Calls:
-    inverse = [v.inverse for v in scene.voxels]
+    inverse = [v.point_rows for v in scene.voxels]
     sizes = [len(v.indices) for v in scene.voxels]
     yield inverse[:1], sizes[:1]
     yield inverse, sizes
@@ -208,19 +208,19 @@ def encode_voxels_backward(scene: Scene, dtype: torch.dtype) -> Calls:
 
 
 def table(kernel_map: KernelMap) -> tuple[Tensor, Tensor, bool]:
-    return kernel_map.neighbors, kernel_map.transposed, kernel_map.mirrored
+    return kernel_map.in_rows, kernel_map.out_rows, kernel_map.symmetric
 
 
 @case(*FLOATS)
 def sparse_conv(scene: Scene, dtype: torch.dtype) -> Calls:
     kernel_map = scene.kernel_map
-    grouped = elite_ops.group_rows(kernel_map).groups
-    assert grouped is not None
+    row_order = elite_ops.order_rows(kernel_map).row_order
+    assert row_order is not None
     for c_in, c_out in ((64, 64), (3, 20)):
         features = numbers(dtype, kernel_map.num_in, c_in)
         weight, bias = numbers(dtype, 27, c_in, c_out, seed=1) / 32, numbers(dtype, c_out, seed=2)
         yield features, weight, bias, *table(kernel_map)
-        yield features, weight, None, *table(kernel_map), grouped.order, grouped.neighbors
+        yield features, weight, None, *table(kernel_map), row_order.order, row_order.in_rows
 
 
 @case(*FLOATS)
@@ -233,14 +233,14 @@ def sparse_conv_backward_weight(scene: Scene, dtype: torch.dtype) -> Calls:
 
 @case(*FLOATS)
 def sparse_conv_fused(scene: Scene, dtype: torch.dtype) -> Calls:
-    neighbors = scene.kernel_map.neighbors
+    neighbors = scene.kernel_map.in_rows
     rows, channels = neighbors.shape[1], 64
     features, residual = numbers(dtype, rows, channels), numbers(dtype, rows, channels, seed=3)
     weight, bias = numbers(dtype, 27, channels, channels, seed=1) / 32, numbers(dtype, channels)
     shortcut = numbers(dtype, rows, 32, seed=4), numbers(dtype, 32, channels, seed=5) / 32
     yield features, weight, bias, neighbors, residual, 0.125
     count = every_row_of(features)
-    yield features, weight, bias, neighbors, None, 0.125, None, None, 0, *shortcut, count
+    yield features, weight, bias, neighbors, None, 0.125, None, None, *shortcut, count
 
 
 @case(*FLOATS)

@@ -48,13 +48,11 @@ class Scene:
 
     @property
     def kernel_map(self) -> KernelMap:
-        kernel_map = self.voxels[0].kernel_map
-        assert kernel_map is not None
-        return kernel_map
+        return self.voxels[0].submanifold_map()
 
     @cached_property
     def segments(self) -> list[Segments]:
-        return [build_segments(v.inverse, len(v.indices)) for v in self.voxels]
+        return [build_segments(v.point_rows, len(v.indices)) for v in self.voxels]
 
     @cached_property
     def labels(self) -> Tensor:  # [N] int64: by height, so that neighbours agree

@@ -1,8 +1,9 @@
 // The kernels between points, voxels and pixels.
-#include "cpu/group_rows.h"
 #include "cpu/kernel_map.h"
 #include "cpu/nearest_rows.h"
 #include "cpu/nms.h"
+#include "cpu/order_rows.h"
+#include "cpu/output_voxels.h"
 #include "cpu/patch_to_point.h"
 #include "cpu/project_points.h"
 #include "cpu/voxelize.h"
@@ -57,13 +58,12 @@ VoxelGrid grid_of(std::vector<int64_t> shape) {
 }
 
 constexpr int64_t kShape[] = {60, 50, 40};
-constexpr KernelShape kKernel{{3, 3, 3}, {1, 1, 1}};
+const KernelGeometry kKernel = submanifold_geometry({3, 3, 3}, {1, 1, 1});
 
 std::vector<int32_t> kernel_map_of(const std::vector<int32_t>& indices) {
   const auto num_voxels = static_cast<int64_t>(indices.size()) / 4;
   std::vector<int32_t> neighbors(kKernel.num_offsets() * num_voxels);
-  const cpu::VoxelSet voxels{
-      indices.data(), num_voxels, kBatchSize, {kShape[0], kShape[1], kShape[2]}};
+  const VoxelSet voxels{indices.data(), num_voxels, grid_of({kShape[0], kShape[1], kShape[2]})};
   CHECK(cpu::build_kernel_map(voxels, kKernel, num_voxels, neighbors.data()).kind ==
         cpu::VoxelSetError::kNone);
   return neighbors;
@@ -113,12 +113,35 @@ CASE(kernel_map_of_voxels_in_any_order) {
   check_same_bits([&] { return results(kernel_map_of(indices)); });
 }
 
-CASE(group_rows) {
+const KernelGeometry kStrided{{3, 3, 3}, {2, 2, 2}, {1, 1, 1}, {1, 1, 1}};
+
+CASE(output_voxels_and_their_map) {
+  const std::vector<int32_t> indices = sorted_voxels();
+  const VoxelGrid grid = grid_of({kShape[0], kShape[1], kShape[2]}), coarse = grid_of({30, 25, 20});
+  const VoxelSet inputs{indices.data(), static_cast<int64_t>(indices.size()) / 4, grid};
+  check_same_bits([&] {
+    const cpu::VoxelIndex index(inputs, cpu::CellKeys(grid));
+    std::vector<int32_t> found;
+    cpu::output_voxels(inputs, index, kStrided, false, coarse, [&](int64_t num_outputs) {
+      found.resize(num_outputs * 4);
+      return found.data();
+    });
+    const VoxelSet outputs{found.data(), static_cast<int64_t>(found.size()) / 4, coarse};
+    std::vector<int32_t> in_rows(27 * outputs.num_voxels), out_rows(27 * inputs.num_voxels);
+    cpu::connect_voxels(inputs, index, outputs, {outputs, cpu::CellKeys(coarse)}, kStrided,
+                        in_rows.data());
+    CHECK(cpu::swap_kernel_map(in_rows.data(), 27, outputs.num_voxels, inputs.num_voxels,
+                               out_rows.data()));
+    return results(found, in_rows, out_rows);
+  });
+}
+
+CASE(order_rows) {
   const std::vector<int32_t> neighbors = kernel_map_of(sorted_voxels());
   const auto num_rows = static_cast<int64_t>(neighbors.size()) / kKernel.num_offsets();
   check_same_bits([&] {
     std::vector<int32_t> order(num_rows), grouped(neighbors.size());
-    cpu::group_rows({kKernel.num_offsets(), kKernel.size[2]}, neighbors.data(), num_rows,
+    cpu::order_rows({kKernel.num_offsets(), kKernel.size[2]}, neighbors.data(), num_rows,
                     order.data(), grouped.data());
     return results(order, grouped);
   });

@@ -6,14 +6,14 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "common/row_group.h"
+#include "common/row_pattern.h"
 
 namespace elite_ops::cuda {
 
-size_t group_rows_workspace_bytes(int64_t num_rows);
+size_t order_rows_workspace_bytes(int64_t num_rows);
 
 // Writes order [V], the rows by group, then by number, and grouped [K, V] = neighbors[:, order].
-cudaError_t group_rows(const RowGroups& groups, const int32_t* neighbors, int64_t num_rows,
+cudaError_t order_rows(const RowPatterns& groups, const int32_t* neighbors, int64_t num_rows,
                        void* workspace, int32_t* order, int32_t* grouped, cudaStream_t stream);
 
 }  // namespace elite_ops::cuda

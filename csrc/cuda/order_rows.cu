@@ -1,11 +1,11 @@
-#include "cuda/group_rows.h"
 #include "cuda/key_sort.cuh"
 #include "cuda/launch.cuh"
+#include "cuda/order_rows.h"
 
 namespace elite_ops::cuda {
 namespace {
 
-__global__ void number_groups_kernel(RowGroups groups, const int32_t* __restrict__ neighbors,
+__global__ void number_groups_kernel(RowPatterns groups, const int32_t* __restrict__ neighbors,
                                      KeySort sort) {
   const int64_t i = global_thread();
   if (i >= sort.num_rows) return;
@@ -13,7 +13,7 @@ __global__ void number_groups_kernel(RowGroups groups, const int32_t* __restrict
   for (int64_t k = 0; k < groups.num_offsets; ++k) {
     bits |= neighbors[k * sort.num_rows + i] >= 0 ? groups.bits(k) : 0;
   }
-  sort.keys[i] = RowGroups::number(bits);
+  sort.keys[i] = RowPatterns::number(bits);
   sort.rows[i] = static_cast<int32_t>(i);
 }
 
@@ -27,13 +27,13 @@ __global__ void gather_rows_kernel(const int32_t* __restrict__ neighbors,
 
 }  // namespace
 
-size_t group_rows_workspace_bytes(int64_t num_rows) {
+size_t order_rows_workspace_bytes(int64_t num_rows) {
   Workspace workspace(nullptr);
   take_key_sort(workspace, num_rows);
   return workspace.bytes();
 }
 
-cudaError_t group_rows(const RowGroups& groups, const int32_t* neighbors, int64_t num_rows,
+cudaError_t order_rows(const RowPatterns& groups, const int32_t* neighbors, int64_t num_rows,
                        void* buffer, int32_t* order, int32_t* grouped, cudaStream_t stream) {
   if (num_rows == 0) return cudaSuccess;
   Workspace workspace(buffer);

@@ -1,4 +1,4 @@
-#include "group_rows.h"
+#include "order_rows.h"
 
 #include <vector>
 
@@ -12,8 +12,8 @@ constexpr int64_t kGrainRows = 4096;  // a table's stretch of so many rows stays
 
 }  // namespace
 
-void group_rows(const RowGroups& groups, const int32_t* neighbors, int64_t num_rows, int32_t* order,
-                int32_t* grouped) {
+void order_rows(const RowPatterns& groups, const int32_t* neighbors, int64_t num_rows,
+                int32_t* order, int32_t* grouped) {
   std::vector<KeyedRow> rows(num_rows);
   parallel_for(0, num_rows, kGrainRows, [&](int64_t begin, int64_t end) {
     std::vector<uint64_t> bits(end - begin);
@@ -23,7 +23,7 @@ void group_rows(const RowGroups& groups, const int32_t* neighbors, int64_t num_r
       for (size_t i = 0; i < bits.size(); ++i) bits[i] |= table[i] >= 0 ? of_offset : 0;
     }
     for (int64_t i = begin; i < end; ++i) {
-      const auto key = static_cast<int64_t>(RowGroups::number(bits[i - begin]));
+      const auto key = static_cast<int64_t>(RowPatterns::number(bits[i - begin]));
       rows[i] = {key, static_cast<int32_t>(i)};
     }
   });

@@ -10,7 +10,7 @@ namespace elite_ops {
 // What a row meets is summed up in one bit per column of offsets (all that share x and y) and one
 // per layer (all that share z): 12 bits for the 27 offsets of a 3 x 3 x 3 kernel. Groups are
 // numbered along a Gray code, so that neighbouring groups differ in one bit.
-struct RowGroups {
+struct RowPatterns {
   int64_t num_offsets;
   int64_t num_layers;  // the kernel's size along z
 

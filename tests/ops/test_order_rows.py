@@ -1,12 +1,12 @@
-"""`group_rows` against its definition, and what it must not change: the convolution."""
+"""`order_rows` against its definition, and what it must not change: the convolution."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from maps import move, symmetric_map
 from torch import Tensor
 from torch.library import opcheck
 
@@ -14,11 +14,11 @@ from elite_ops import (
     KernelMap,
     build_kernel_map,
     check_device_errors,
-    group_rows,
+    order_rows,
     sparse_conv,
     voxelize,
 )
-from elite_ops.reference.group_rows import group_rows as reference
+from elite_ops.reference.order_rows import order_rows as reference
 
 SHAPE = (9, 8, 11)
 
@@ -32,33 +32,28 @@ def random_map(num_voxels: int, kernel_size: Any = 3) -> KernelMap:
     return build_kernel_map(indices, spatial_shape=SHAPE, batch_size=1, kernel_size=kernel_size)
 
 
-def move(kernel_map: KernelMap, device: torch.device) -> KernelMap:
-    table = kernel_map.neighbors.to(device)
-    return KernelMap(table, table, True, kernel_map.kernel_size)
-
-
 def check(kernel_map: KernelMap) -> KernelMap:
-    got, want = group_rows(kernel_map), reference(kernel_map)
-    assert got.groups is not None
-    assert want.groups is not None
-    assert torch.equal(got.groups.order, want.groups.order)
-    assert torch.equal(got.groups.neighbors, want.groups.neighbors)
-    assert got.groups.order.dtype == torch.int32
-    assert got.neighbors is kernel_map.neighbors
+    got, want = order_rows(kernel_map), reference(kernel_map)
+    assert got.row_order is not None
+    assert want.row_order is not None
+    assert torch.equal(got.row_order.order, want.row_order.order)
+    assert torch.equal(got.row_order.in_rows, want.row_order.in_rows)
+    assert got.row_order.order.dtype == torch.int32
+    assert got.in_rows is kernel_map.in_rows
     return got
 
 
 def test_example_by_hand(device: torch.device) -> None:
     # Words (columns, layers): row 0 meets offsets 1 and 2, row 1 offset 1, row 2 offsets 0 and 1.
     table = torch.tensor([[-1, -1, 0], [0, 1, 2], [2, -1, -1]], dtype=torch.int32, device=device)
-    groups = group_rows(KernelMap(table, table, True, (1, 1, 3))).groups
+    groups = order_rows(symmetric_map(table, (1, 1, 3))).row_order
     # The Gray code passes 1|010 (12), then 1|110 (11) and 1|011 (13): 11, 12, 13 by place.
     assert groups is not None
     places = [int("1" + "".join(b), 2) for b in ("110", "010", "011")]
     place = {word: n for n in range(16) for word in [n ^ (n >> 1)]}
     want = sorted(range(3), key=lambda row: place[places[row]])
     assert groups.order.tolist() == want
-    assert torch.equal(groups.neighbors, table[:, want])
+    assert torch.equal(groups.in_rows, table[:, want])
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, (3, 1, 5), (1, 3, 3), 7])
@@ -78,10 +73,9 @@ def test_equals_reference_on_a_real_scan(
         scales=(scale,),
         kernel_size=3,
     )
-    assert voxels.kernel_map is not None
-    grouped = check(voxels.kernel_map)
-    assert grouped.groups is not None
-    tiles = [waste(table) for table in (grouped.neighbors, grouped.groups.neighbors)]
+    grouped = check(voxels.submanifold_map())
+    assert grouped.row_order is not None
+    tiles = [waste(table) for table in (grouped.in_rows, grouped.row_order.in_rows)]
     assert tiles[1] < 0.7 * tiles[0]
 
 
@@ -100,7 +94,7 @@ def test_convolutions_keep_their_bits(device: torch.device, dtype: torch.dtype) 
     tensors = [torch.randn(shape, generator=generator).to(device, dtype) for shape in shapes]
     *inputs, grad_out = tensors
     results = []
-    for chosen in (kernel_map, group_rows(kernel_map)):
+    for chosen in (kernel_map, order_rows(kernel_map)):
         leaves = [t.clone().requires_grad_() for t in inputs]
         out = sparse_conv(leaves[0], leaves[1], chosen)
         results.append([out, *torch.autograd.grad(out, leaves, grad_out)])
@@ -109,25 +103,25 @@ def test_convolutions_keep_their_bits(device: torch.device, dtype: torch.dtype) 
 
 
 def test_columns_that_are_not_contiguous(device: torch.device) -> None:
-    table = move(random_map(200), device).neighbors
+    table = move(random_map(200), device).in_rows
     strided = torch.stack([table, table], dim=2)[..., 0]
-    check(KernelMap(strided, strided, True, (3, 3, 3)))
+    check(symmetric_map(strided))
 
 
 def test_opcheck(device: torch.device) -> None:
-    table = move(random_map(50), device).neighbors
-    opcheck(torch.ops.elite_ops.group_rows.default, (table, (3, 3, 3)))
+    table = move(random_map(50), device).in_rows
+    opcheck(torch.ops.elite_ops.order_rows.default, (table, (3, 3, 3)))
 
 
 def test_compiles_without_a_graph_break(device: torch.device) -> None:
     def order(table: Tensor) -> Tensor:
-        groups = group_rows(KernelMap(table, table, True, (3, 3, 3))).groups
+        groups = order_rows(symmetric_map(table)).row_order
         assert groups is not None
         return groups.order + 1
 
     compiled = torch.compile(order, fullgraph=True, backend="aot_eager", dynamic=True)
     for size in (40, 300):
-        table = move(random_map(size), device).neighbors
+        table = move(random_map(size), device).in_rows
         assert torch.equal(compiled(table), order(table))
 
 
@@ -136,20 +130,20 @@ REJECTED: list[tuple[Any, Any, type[Exception], str]] = [
     (torch.zeros(27, 2).long(), (3, 3, 3), TypeError, "`neighbors` must be Int, got Long"),
     (torch.zeros(26, 2).int(), (3, 3, 3), ValueError, "`neighbors` must have size 27"),
     (torch.zeros(27, 2).int(), (3, 9), ValueError, "`kernel_size` must have 3 entries"),
-    (torch.zeros(27, 2).int(), (3, 9, 1), ValueError, "`kernel_size` must be 1, 3, 5 or 7"),
+    (torch.zeros(27, 2).int(), (3, 9, 1), ValueError, "`kernel_size` must be between 1 and 7"),
 ]
 
 
 @pytest.mark.parametrize(("neighbors", "kernel_size", "error", "message"), REJECTED)
 def test_rejects(neighbors: Tensor, kernel_size: Any, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=f"group_rows: .*{message}"):
-        torch.ops.elite_ops.group_rows(neighbors, kernel_size)
+    with pytest.raises(error, match=f"order_rows: .*{message}"):
+        torch.ops.elite_ops.order_rows(neighbors, kernel_size)
 
 
-def test_rejects_a_map_of_which_not_all_rows_are_true() -> None:
-    counted = replace(random_map(20), num_rows=torch.tensor(15))
-    with pytest.raises(ValueError, match="`kernel_map` must have true rows alone"):
-        group_rows(counted)
+def test_rejects_a_map_of_which_not_all_rows_are_valid() -> None:
+    counted = symmetric_map(random_map(20).in_rows, num_rows=torch.tensor(15))
+    with pytest.raises(ValueError, match="`kernel_map` must have valid rows alone"):
+        order_rows(counted)
 
 
 @pytest.mark.gpu
@@ -157,11 +151,11 @@ def test_rejects_a_map_of_which_not_all_rows_are_true() -> None:
 def test_an_order_that_names_no_row_is_reported_on_cuda(
     cuda: torch.device, channels: tuple[int, int]
 ) -> None:
-    groups = group_rows(move(random_map(50), cuda)).groups
+    groups = order_rows(move(random_map(50), cuda)).row_order
     assert groups is not None
     order = groups.order.clone()
     order[7] = 1000
-    table = groups.neighbors
+    table = groups.in_rows
     features = torch.randn(50, channels[0], device=cuda).half()
     weight = torch.randn(27, *channels, device=cuda).half()
     torch.ops.elite_ops.sparse_conv(features, weight, None, table, table, True, order, table)

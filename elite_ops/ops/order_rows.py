@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from elite_ops.kernel_map import KernelMap, RowGroups
+from elite_ops.kernel_map import KernelMap, RowOrder
 
-__all__ = ["group_rows"]
+__all__ = ["order_rows"]
 
 
-def group_rows(kernel_map: KernelMap) -> KernelMap:
+def order_rows(kernel_map: KernelMap) -> KernelMap:
     """Has CUDA convolutions walk the rows of a map by what they meet; results stay the same bits.
 
     A kernel works on tiles of rows, and a tile does the work of every offset that one of its rows
@@ -27,18 +26,20 @@ def group_rows(kernel_map: KernelMap) -> KernelMap:
         kernel_map: from `build_kernel_map` or `voxelize`.
 
     Returns:
-        The same map with `groups`.
+        The same map with `row_order`.
 
     Raises:
         ValueError: if the table's number of rows is not the number of the kernel's offsets, or if
-            not all of its columns are true (`KernelMap.num_rows`).
+            not all of its columns are valid (`KernelMap.num_rows`).
 
     Example:
         Voxels 0 and 2 have a neighbour above, 1 and 3 one below:
 
+        >>> from elite_ops import KernelGeometry
         >>> table = torch.tensor([[-1, 0, -1, 2], [0, 1, 2, 3], [1, -1, 3, -1]], dtype=torch.int32)
-        >>> kernel_map = KernelMap(table, table, mirrored=True, kernel_size=(1, 1, 3))
-        >>> group_rows(kernel_map).groups.order.tolist()
+        >>> geometry = KernelGeometry.of_submanifold((1, 1, 3))
+        >>> kernel_map = KernelMap(table, 4, geometry, symmetric=True)
+        >>> order_rows(kernel_map).row_order.order.tolist()
         [0, 2, 1, 3]
 
     *Differentiable:* no.
@@ -47,13 +48,14 @@ def group_rows(kernel_map: KernelMap) -> KernelMap:
     *Source:* sorting rows by neighbour mask is spconv's (Yan et al., 2018); the short key is ours.
     """
     if kernel_map.num_rows is not None:
-        raise ValueError("group_rows: `kernel_map` must have true rows alone, got a counted one")
-    order, grouped = torch.ops.elite_ops.group_rows(kernel_map.neighbors, kernel_map.kernel_size)
-    return replace(kernel_map, groups=RowGroups(order, grouped))
+        raise ValueError("order_rows: `kernel_map` must have valid rows alone, got a padded one")
+    kernel_size = kernel_map.geometry.in_3d().kernel_size
+    order, in_rows = torch.ops.elite_ops.order_rows(kernel_map.in_rows, kernel_size)
+    return kernel_map.replace(RowOrder(order, in_rows))
 
 
 def _fake(neighbors: Tensor, kernel_size: Sequence[int]) -> tuple[Tensor, Tensor]:
     return neighbors.new_empty(neighbors.shape[1]), neighbors.new_empty(neighbors.shape)
 
 
-torch.library.register_fake("elite_ops::group_rows", _fake)
+torch.library.register_fake("elite_ops::order_rows", _fake)

@@ -1,6 +1,6 @@
-// The CUDA kernels of group_rows, and its CPU kernel, against a stable sort of each row's bits.
-#include "cpu/group_rows.h"
-#include "cuda/group_rows.h"
+// The CUDA kernels of order_rows, and its CPU kernel, against a stable sort of each row's bits.
+#include "cpu/order_rows.h"
+#include "cuda/order_rows.h"
 #include "harness.h"
 
 using namespace elite_ops;
@@ -18,7 +18,7 @@ uint64_t place_in_gray_code(uint64_t word) {
   return n;
 }
 
-Result by_sort(const RowGroups& groups, const std::vector<int32_t>& neighbors, int64_t num_rows) {
+Result by_sort(const RowPatterns& groups, const std::vector<int32_t>& neighbors, int64_t num_rows) {
   std::vector<std::pair<uint64_t, int32_t>> rows;
   for (int64_t i = 0; i < num_rows; ++i) {
     uint64_t word = 0;
@@ -38,7 +38,7 @@ Result by_sort(const RowGroups& groups, const std::vector<int32_t>& neighbors, i
   return result;
 }
 
-void check(const RowGroups& groups, int64_t num_rows, float density) {
+void check(const RowPatterns& groups, int64_t num_rows, float density) {
   harness::Random random(num_rows);
   std::vector<int32_t> neighbors(groups.num_offsets * num_rows, -1);
   for (int32_t& row : neighbors) {
@@ -47,14 +47,14 @@ void check(const RowGroups& groups, int64_t num_rows, float density) {
   const Result want = by_sort(groups, neighbors, num_rows);
 
   Result got{std::vector<int32_t>(num_rows, -7), std::vector<int32_t>(neighbors.size(), -7)};
-  std::vector<unsigned char> workspace(cuda::group_rows_workspace_bytes(num_rows), 0xCD);
-  CHECK(cuda::group_rows(groups, neighbors.data(), num_rows, workspace.data(), got.order.data(),
+  std::vector<unsigned char> workspace(cuda::order_rows_workspace_bytes(num_rows), 0xCD);
+  CHECK(cuda::order_rows(groups, neighbors.data(), num_rows, workspace.data(), got.order.data(),
                          got.grouped.data(), nullptr) == cudaSuccess);
   CHECK_EQUAL(got.order, want.order);
   CHECK_EQUAL(got.grouped, want.grouped);
 
   got = {std::vector<int32_t>(num_rows, -7), std::vector<int32_t>(neighbors.size(), -7)};
-  cpu::group_rows(groups, neighbors.data(), num_rows, got.order.data(), got.grouped.data());
+  cpu::order_rows(groups, neighbors.data(), num_rows, got.order.data(), got.grouped.data());
   CHECK_EQUAL(got.order, want.order);
   CHECK_EQUAL(got.grouped, want.grouped);
 }
@@ -66,7 +66,7 @@ CASE(sizes_around_a_warp_and_a_block) {
 }
 
 CASE(kernels_of_other_shapes) {
-  for (const RowGroups& groups : {RowGroups{1, 1}, {9, 1}, {9, 9}, {15, 5}, {35, 7}}) {
+  for (const RowPatterns& groups : {RowPatterns{1, 1}, {9, 1}, {9, 9}, {15, 5}, {35, 7}}) {
     check(groups, 200, 0.1f);
   }
 }
@@ -77,8 +77,8 @@ CASE(rows_that_meet_nothing_or_everything) {
 }
 
 CASE(the_largest_kernel_fits_in_a_key) {
-  const RowGroups groups{343, 7};
+  const RowPatterns groups{343, 7};
   CHECK(groups.num_bits() == 56);
-  const uint64_t number = RowGroups::number(groups.bits(342));
+  const uint64_t number = RowPatterns::number(groups.bits(342));
   CHECK((number ^ (number >> 1)) == groups.bits(342));
 }

@@ -1,0 +1,23 @@
+"""What autocast does to an op's arguments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+__all__ = ["autocast"]
+
+
+def autocast(*tensors: Tensor | None) -> tuple[Any, ...]:
+    """The tensors of a product in the dtype of autocast, where it is on for the first one's device.
+
+    As with torch's own products, float64 stays as it is.
+    """
+    first = tensors[0]
+    assert first is not None
+    if not torch.is_autocast_enabled(first.device.type):
+        return tensors
+    dtype = torch.get_autocast_dtype(first.device.type)
+    return tuple(t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors)
