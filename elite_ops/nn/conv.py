@@ -33,7 +33,8 @@ class SparseConvolution(SparseModule):
     """What all convolutions have: the kernel's geometry, a weight for each offset, and a bias.
 
     Attributes:
-        weight: [*kernel_size, in_channels / groups, out_channels].
+        weight: [*kernel_size, in_channels / groups, out_channels]; of a transposed convolution
+            [*kernel_size, in_channels, out_channels / groups].
         bias: [out_channels], or None.
     """
 
@@ -64,12 +65,16 @@ class SparseConvolution(SparseModule):
         self.out_channels = out_channels
         self.geometry = geometry
         self.groups = groups
-        shape = (*geometry.kernel_size, in_channels // groups, out_channels)
+        shape = (*geometry.kernel_size, *self.weight_channels())
         self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         self.bias = (
             nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
         )
         self.reset_parameters()
+
+    def weight_channels(self) -> tuple[int, int]:
+        """The weight's last two dimensions, those of torch's layer of the same name."""
+        return self.in_channels // self.groups, self.out_channels
 
     @property
     def kernel_size(self) -> tuple[int, ...]:
@@ -119,7 +124,7 @@ class SparseConvolution(SparseModule):
 
 def grouped_conv(
     features: Tensor,  # [V_in, C_in]
-    weight: Tensor,  # [K, C_in / groups, C_out]
+    weight: Tensor,  # [K, C_in / groups, C_out] or [K, C_in, C_out / groups]
     kernel_map: KernelMap,
     bias: Tensor | None,  # [C_out]
     groups: int,
@@ -127,7 +132,7 @@ def grouped_conv(
     """Each group's outputs from its inputs alone, one convolution a group."""
     parts = zip(
         features.chunk(groups, 1),
-        weight.chunk(groups, 2),
+        weight.chunk(groups, 1 if weight.shape[1] == features.shape[1] else 2),
         [None] * groups if bias is None else bias.chunk(groups),
         strict=True,
     )
@@ -295,13 +300,12 @@ class _SparseConvTranspose(SparseConvolution):
             dtype=dtype,
         )
 
+    def weight_channels(self) -> tuple[int, int]:
+        return self.in_channels, self.out_channels // self.groups
+
     @property
     def torch_weight(self) -> Tensor:
-        if self.groups == 1:
-            return self.weight.permute(-2, -1, *range(self.num_axes))
-        shape = (*self.weight.shape[:-1], self.groups, self.out_channels // self.groups)
-        by_group = self.weight.view(shape)  # [*kernel_size, C_in / g, g, C_out / g]
-        return by_group.permute(-2, -3, -1, *range(self.num_axes)).flatten(0, 1)
+        return self.weight.permute(-2, -1, *range(self.num_axes))
 
     def forward(self, x: SparseTensor, output: VoxelSet | None = None) -> SparseTensor:
         """Convolves `x`; with `output`, onto these voxels instead of those that it reaches."""
