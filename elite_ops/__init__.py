@@ -8,7 +8,12 @@ from elite_ops.memory import CpuMemory, cpu_memory, empty_cpu_cache
 from elite_ops.ops.confusion_matrix import confusion_matrix
 from elite_ops.ops.distillation_loss import distillation_loss
 from elite_ops.ops.encode_voxels import encode_voxels
-from elite_ops.ops.kernel_map import build_kernel_map, connect_voxels, output_voxels
+from elite_ops.ops.kernel_map import (
+    build_kernel_map,
+    build_strided_map,
+    connect_voxels,
+    output_voxels,
+)
 from elite_ops.ops.linear_fused import linear_fused
 from elite_ops.ops.lovasz_softmax import lovasz_softmax
 from elite_ops.ops.majority_vote import majority_vote
@@ -42,6 +47,7 @@ __all__ = [
     "build_info",
     "build_kernel_map",
     "build_segments",
+    "build_strided_map",
     "build_transition",
     "cat",
     "check_device_errors",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -101,10 +103,9 @@ class KernelMap:
         )
 
 
-def outside_inference_mode(op: object, *arguments: object) -> Tensor:
+def outside_inference_mode(op: Callable[..., Any], *arguments: object) -> Any:
     """Calls an op whose integers outlive inference mode: gradients may need them later."""
-    assert callable(op)
     if torch.compiler.is_compiling() or not torch.is_inference_mode_enabled():
-        return op(*arguments)  # type: ignore[no-any-return]
+        return op(*arguments)
     with torch.inference_mode(False):
-        return op(*arguments)  # type: ignore[no-any-return]
+        return op(*arguments)

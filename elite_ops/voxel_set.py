@@ -14,7 +14,7 @@ from elite_ops._extension import on_cuda
 from elite_ops.errors import check_device_errors
 from elite_ops.kernel_geometry import MAX_CELLS, KernelGeometry
 from elite_ops.kernel_map import KernelMap
-from elite_ops.ops.kernel_map import build_kernel_map, connect_voxels, output_voxels
+from elite_ops.ops.kernel_map import build_kernel_map, build_strided_map, connect_voxels
 from elite_ops.per_axis import per_axis
 
 __all__ = ["VoxelSet"]
@@ -225,14 +225,15 @@ class VoxelSet:
     def _make_output(self, geometry: KernelGeometry) -> VoxelSet:
         self._check_not_padded()
         indices, shape = self.in_3d()
-        found = output_voxels(
+        found, kernel_map = build_strided_map(
             indices,
             spatial_shape=shape,
             batch_size=self.batch_size,
             geometry=geometry.in_3d(),
         )
+        kernel_map.geometry = geometry
         output = self.like(found, geometry.output_shape(self.spatial_shape))
-        output._origin = (self, self._connect(output, geometry))
+        output._origin = (self, kernel_map)
         return output
 
     def _forget_stale_maps(self) -> None:

@@ -11,6 +11,7 @@ namespace elite_ops {
 enum class ErrorSource : int {
   kBuildKernelMap,
   kBuildSegments,
+  kBuildStridedMap,
   kConfusionMatrix,
   kConnectVoxels,
   kDistillationLoss,

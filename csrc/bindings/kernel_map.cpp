@@ -5,25 +5,11 @@
 #include "op.h"
 #include "voxel_index.h"
 #ifdef ELITE_WITH_CUDA
-#include "cuda/kernel_map.h"
+#include "connect_on_cuda.h"
 #endif
 
 namespace elite_ops {
 namespace {
-
-#ifdef ELITE_WITH_CUDA
-at::Tensor connect_on_cuda(const VoxelSet& inputs, const VoxelSet& outputs,
-                           const KernelGeometry& kernel, const at::TensorOptions& options,
-                           ErrorSource source) {
-  at::Tensor in_rows = empty({kernel.num_offsets(), outputs.num_voxels}, options);
-  const auto bytes = static_cast<int64_t>(cuda::kernel_map_workspace_bytes(inputs));
-  at::Tensor workspace = empty({bytes}, options.dtype(at::kByte));
-  C10_CUDA_CHECK(cuda::build_kernel_map(inputs, outputs, kernel, workspace.mutable_data_ptr(),
-                                        mutable_data<int32_t>(in_rows), device_error_flag(source),
-                                        c10::cuda::getCurrentCUDAStream()));
-  return in_rows;
-}
-#endif
 
 // The map of a convolution whose outputs are its inputs, of an odd kernel.
 struct BuildKernelMap {
@@ -129,13 +115,7 @@ struct SwapKernelMap {
   }
 
 #ifdef ELITE_WITH_CUDA
-  at::Tensor run_cuda() const {
-    at::Tensor swapped = empty({rows.size(0), num_rows}, rows.options());
-    C10_CUDA_CHECK(cuda::swap_kernel_map(
-        data<int32_t>(rows), rows.size(0), rows.size(1), num_rows, mutable_data<int32_t>(swapped),
-        device_error_flag(ErrorSource::kSwapKernelMap), c10::cuda::getCurrentCUDAStream()));
-    return swapped;
-  }
+  at::Tensor run_cuda() const { return swap_on_cuda(rows, num_rows, ErrorSource::kSwapKernelMap); }
 #endif
 };
 

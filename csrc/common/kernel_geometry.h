@@ -49,8 +49,8 @@ inline KernelGeometry submanifold_geometry(const int32_t (&size)[3], const int32
   return geometry;
 }
 
-// Calls body(output) for each of the `num_outputs` output cells along an axis that an input cell
-// meets, in ascending order; with `transposed`, inputs and outputs have changed places.
+// Calls body(output, offset) for each of the `num_outputs` output cells along an axis that an input
+// cell meets, in ascending order; with `transposed`, inputs and outputs have changed places.
 template <typename Body>
 ELITE_HOST_DEVICE inline void for_each_output(const KernelGeometry& geometry, int axis,
                                               bool transposed, int32_t input, int32_t num_outputs,
@@ -59,15 +59,15 @@ ELITE_HOST_DEVICE inline void for_each_output(const KernelGeometry& geometry, in
   if (transposed) {
     int64_t output = geometry.first_input(axis, input);
     for (int32_t i = 0; i < geometry.size[axis]; ++i, output += dilation) {
-      if (output >= 0 && output < num_outputs) body(static_cast<int32_t>(output));
+      if (output >= 0 && output < num_outputs) body(static_cast<int32_t>(output), i);
     }
     return;
   }
   int32_t distance = input + geometry.padding[axis] - static_cast<int32_t>(geometry.reach(axis));
-  for (int32_t i = 0; i < geometry.size[axis]; ++i, distance += dilation) {
+  for (int32_t i = geometry.size[axis] - 1; i >= 0; --i, distance += dilation) {
     if (distance < 0) continue;
     const int32_t output = stride == 1 ? distance : distance / stride;
-    if (output * stride == distance && output < num_outputs) body(output);
+    if (output * stride == distance && output < num_outputs) body(output, i);
   }
 }
 

@@ -5,6 +5,7 @@
 #include <numeric>
 #include <vector>
 
+#include "collect_pairs.h"
 #include "parallel.h"
 
 namespace elite_ops::cpu {
@@ -139,20 +140,17 @@ bool swap_kernel_map(const int32_t* rows, int64_t num_offsets, int64_t num_colum
                      int64_t num_rows, int32_t* swapped) {
   std::atomic<bool> in_range{true};
   parallel_for(0, num_offsets, 1, [&](int64_t begin, int64_t end) {
+    const auto collect_pairs = collect_pairs_variants().front().function;
+    std::vector<int32_t> from(num_columns + kPairSlack), to(num_columns + kPairSlack);
+    bool are_rows = true;
     for (int64_t k = begin; k < end; ++k) {
-      int32_t* to = swapped + k * num_rows;
-      std::fill_n(to, num_rows, -1);
-      bool are_rows = true;
-      for (int64_t i = 0; i < num_columns; ++i) {
-        const int32_t row = rows[k * num_columns + i];
-        if (row >= 0 && row < num_rows) {
-          to[row] = static_cast<int32_t>(i);
-        } else {
-          are_rows &= row == -1;
-        }
-      }
-      if (!are_rows) in_range = false;
+      int32_t* column = swapped + k * num_rows;
+      std::fill_n(column, num_rows, -1);
+      const PairList list{rows + k * num_columns, num_columns, num_rows, from.data(), to.data()};
+      const int64_t num_pairs = collect_pairs(list, are_rows);
+      for (int64_t p = 0; p < num_pairs; ++p) column[from[p]] = to[p];
     }
+    if (!are_rows) in_range = false;
   });
   return in_range;
 }

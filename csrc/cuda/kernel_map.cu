@@ -102,14 +102,17 @@ cudaError_t build_by_sort(const VoxelSet& inputs, const VoxelSet& outputs,
 }
 
 __global__ void swap_kernel(const int32_t* __restrict__ rows, int64_t num_entries,
-                            int64_t num_columns, int64_t num_rows, int32_t* __restrict__ swapped,
+                            int64_t num_columns, int64_t num_rows, int32_t* swapped,
                             int32_t* error_flag) {
   const int64_t entry = global_thread();
   if (entry >= num_entries) return;
   const int32_t row = rows[entry];
   if (row >= 0 && row < num_rows) {
     const int64_t k = entry / num_columns;
-    swapped[k * num_rows + row] = static_cast<int32_t>(entry - k * num_columns);
+    const auto column = static_cast<int32_t>(entry - k * num_columns);
+    if (atomicExch(&swapped[k * num_rows + row], column) != -1) {
+      report(error_flag, kDuplicateIndices);
+    }
   } else if (row != -1) {
     report(error_flag, kIndexOutOfRange);
   }

@@ -23,7 +23,8 @@ cudaError_t build_kernel_map(const VoxelSet& inputs, const VoxelSet& outputs,
                              int32_t* error_flag, cudaStream_t stream);
 
 // The table from the other side: swapped[k, rows[k, i]] = i, and -1 elsewhere. Entries outside
-// [-1, num_rows) are left out, with kIndexOutOfRange.
+// [-1, num_rows) are left out, with kIndexOutOfRange; equal ones under an offset are reported with
+// kDuplicateIndices.
 cudaError_t swap_kernel_map(const int32_t* rows, int64_t num_offsets, int64_t num_columns,
                             int64_t num_rows, int32_t* swapped, int32_t* error_flag,
                             cudaStream_t stream);

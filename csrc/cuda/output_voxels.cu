@@ -16,10 +16,10 @@ template <typename Body>
 __device__ void for_each_output_key(const OutputVoxelsArguments& a, int64_t i, const Body& body) {
   const int32_t* index = a.voxels.indices + i * 4;
   const int32_t* shape = a.outputs.shape;
-  for_each_output(a.kernel, 0, a.transposed, index[1], shape[0], [&](int32_t x) {
-    for_each_output(a.kernel, 1, a.transposed, index[2], shape[1], [&](int32_t y) {
+  for_each_output(a.kernel, 0, a.transposed, index[1], shape[0], [&](int32_t x, int32_t) {
+    for_each_output(a.kernel, 1, a.transposed, index[2], shape[1], [&](int32_t y, int32_t) {
       for_each_output(a.kernel, 2, a.transposed, index[3], shape[2],
-                      [&](int32_t z) { body(a.outputs.key(index[0], x, y, z)); });
+                      [&](int32_t z, int32_t) { body(a.outputs.key(index[0], x, y, z)); });
     });
   });
 }

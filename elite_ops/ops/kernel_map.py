@@ -10,7 +10,7 @@ from torch import Tensor
 from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap, outside_inference_mode
 
-__all__ = ["build_kernel_map", "connect_voxels", "output_voxels"]
+__all__ = ["build_kernel_map", "build_strided_map", "connect_voxels", "output_voxels"]
 
 
 def build_kernel_map(
@@ -166,7 +166,7 @@ def output_voxels(
     *Deterministic*: yes.
     *Source*: sparse convolution (Graham et al., CVPR 2018).
     """
-    return outside_inference_mode(
+    found: Tensor = outside_inference_mode(
         torch.ops.elite_ops.output_voxels,
         indices,
         spatial_shape,
@@ -178,6 +178,52 @@ def output_voxels(
         geometry.output_shape(spatial_shape),
         geometry.transposed,
     )
+    return found
+
+
+def build_strided_map(
+    indices: Tensor,  # [V, 4] int32: batch, x, y, z
+    *,
+    spatial_shape: Sequence[int],
+    batch_size: int,
+    geometry: KernelGeometry,
+) -> tuple[Tensor, KernelMap]:  # [V_out, 4] int32
+    """The cells that `output_voxels` finds, and the map of `connect_voxels` between both, at once.
+
+    Args:
+        indices: the input voxels, each once, in any order; sorted ones are fastest on the CPU.
+        spatial_shape: the input grid's cells along x, y, z.
+        batch_size: the number of samples.
+        geometry: which cells are connected, along three axes.
+
+    Returns:
+        The output voxels, and the map.
+
+    Raises:
+        IndexError: if a voxel is outside its grid.
+        ValueError: if two voxels are equal, the kernel doesn't fit into the padded grid, or an
+            argument makes no sense. On CUDA, voxels outside the grid and equal ones are reported by
+            `check_device_errors`.
+        TypeError: if `indices` is not int32.
+
+    *Differentiable*: no.
+    *Sync*: CUDA: one, for the number of voxels.
+    *Deterministic*: yes.
+    *Source*: sparse convolution (Graham et al., CVPR 2018).
+    """
+    found, in_rows = outside_inference_mode(
+        torch.ops.elite_ops.build_strided_map,
+        indices,
+        spatial_shape,
+        batch_size,
+        geometry.kernel_size,
+        geometry.stride,
+        geometry.padding,
+        geometry.dilation,
+        geometry.output_shape(spatial_shape),
+        geometry.transposed,
+    )
+    return found, KernelMap(in_rows, indices.shape[0], geometry)
 
 
 def _num_offsets(kernel_size: Sequence[int]) -> int:
@@ -213,6 +259,20 @@ def _fake_output(indices: Tensor, *arguments: object) -> Tensor:
     return indices.new_empty(torch.library.get_ctx().new_dynamic_size(), 4)
 
 
+def _fake_strided(
+    indices: Tensor,
+    spatial_shape: Sequence[int],
+    batch_size: int,
+    kernel_size: Sequence[int],
+    *rest: object,
+) -> tuple[Tensor, Tensor]:
+    num_outputs = torch.library.get_ctx().new_dynamic_size()
+    return (
+        indices.new_empty(num_outputs, 4),
+        indices.new_empty(_num_offsets(kernel_size), num_outputs),
+    )
+
+
 def _fake_swap(rows: Tensor, num_rows: int) -> Tensor:
     return rows.new_empty(rows.shape[0], num_rows)
 
@@ -220,4 +280,5 @@ def _fake_swap(rows: Tensor, num_rows: int) -> Tensor:
 torch.library.register_fake("elite_ops::build_kernel_map", _fake)
 torch.library.register_fake("elite_ops::connect_voxels", _fake_connect)
 torch.library.register_fake("elite_ops::output_voxels", _fake_output)
+torch.library.register_fake("elite_ops::build_strided_map", _fake_strided)
 torch.library.register_fake("elite_ops::swap_kernel_map", _fake_swap)

@@ -62,10 +62,12 @@ VoxelSet outputs_of(const Input& input, const std::vector<int32_t>& indices) {
 Result on_cpu(const Input& input) {
   Result result;
   const cpu::VoxelIndex index(input.voxels(), cpu::CellKeys(input.grid));
+  std::vector<int32_t> pairs;
   cpu::output_voxels(input.voxels(), index, input.kernel, input.transposed, input.outputs,
                      [&](int64_t num_outputs) {
                        result.indices.resize(num_outputs * 4);
-                       return result.indices.data();
+                       pairs.assign(input.kernel.num_offsets() * num_outputs, -7);
+                       return cpu::OutputVoxels{result.indices.data(), pairs.data()};
                      });
   VoxelSet from = input.voxels(), to = outputs_of(input, result.indices);
   if (input.transposed) std::swap(from, to);
@@ -75,6 +77,7 @@ Result on_cpu(const Input& input) {
   result.swapped.assign(input.kernel.num_offsets() * from.num_voxels, -7);
   CHECK(cpu::swap_kernel_map(result.in_rows.data(), input.kernel.num_offsets(), to.num_voxels,
                              from.num_voxels, result.swapped.data()));
+  CHECK_EQUAL(pairs, input.transposed ? result.swapped : result.in_rows);
   return result;
 }
 
@@ -179,4 +182,13 @@ CASE(rows_out_of_range_are_reported_and_left_out) {
   CHECK_EQUAL(swapped, (std::vector<int32_t>{0, -1, -1, -1, -1}));
   CHECK(error_flag == kIndexOutOfRange);
   CHECK(!cpu::swap_kernel_map(rows.data(), 1, 4, 5, swapped.data()));
+}
+
+CASE(equal_rows_are_reported) {
+  const std::vector<int32_t> rows{2, 0, 2};
+  std::vector<int32_t> swapped(3, -7);
+  int32_t error_flag = 0;
+  CHECK(cuda::swap_kernel_map(rows.data(), 1, 3, 3, swapped.data(), &error_flag, nullptr) ==
+        cudaSuccess);
+  CHECK(error_flag == kDuplicateIndices);
 }

@@ -121,10 +121,11 @@ CASE(output_voxels_and_their_map) {
   const VoxelSet inputs{indices.data(), static_cast<int64_t>(indices.size()) / 4, grid};
   check_same_bits([&] {
     const cpu::VoxelIndex index(inputs, cpu::CellKeys(grid));
-    std::vector<int32_t> found;
+    std::vector<int32_t> found, pairs;
     cpu::output_voxels(inputs, index, kStrided, false, coarse, [&](int64_t num_outputs) {
       found.resize(num_outputs * 4);
-      return found.data();
+      pairs.resize(27 * num_outputs);
+      return cpu::OutputVoxels{found.data(), pairs.data()};
     });
     const VoxelSet outputs{found.data(), static_cast<int64_t>(found.size()) / 4, coarse};
     std::vector<int32_t> in_rows(27 * outputs.num_voxels), out_rows(27 * inputs.num_voxels);
@@ -132,6 +133,7 @@ CASE(output_voxels_and_their_map) {
                         in_rows.data());
     CHECK(cpu::swap_kernel_map(in_rows.data(), 27, outputs.num_voxels, inputs.num_voxels,
                                out_rows.data()));
+    CHECK(pairs == in_rows);
     return results(found, in_rows, out_rows);
   });
 }
