@@ -8,6 +8,7 @@ from elite_ops.ops.confusion_matrix import confusion_matrix
 from elite_ops.ops.distillation_loss import distillation_loss
 from elite_ops.ops.encode_voxels import encode_voxels
 from elite_ops.ops.group_rows import group_rows
+from elite_ops.ops.hard_voxelize import HardVoxels, hard_voxelize
 from elite_ops.ops.kernel_map import build_kernel_map
 from elite_ops.ops.linear_fused import linear_fused
 from elite_ops.ops.lovasz_softmax import lovasz_softmax
@@ -27,6 +28,7 @@ from elite_ops.voxels import Voxels
 
 __all__ = [
     "CpuMemory",
+    "HardVoxels",
     "KernelMap",
     "PointTransition",
     "RowGroups",
@@ -46,6 +48,7 @@ __all__ = [
     "empty_cpu_cache",
     "encode_voxels",
     "group_rows",
+    "hard_voxelize",
     "intersect_segments",
     "linear_fused",
     "lovasz_softmax",

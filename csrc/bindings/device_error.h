@@ -13,11 +13,13 @@ enum class ErrorSource : int {
   kBuildSegments,
   kConfusionMatrix,
   kDistillationLoss,
+  kHardVoxelize,
   kLinearFused,
   kLovaszSoftmax,
   kMajorityVote,
   kPatchToPoint,
   kProjectPoints,
+  kSerialize,
   kSparseConv,
   kVoxelize,
   kCount

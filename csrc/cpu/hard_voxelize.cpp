@@ -1,0 +1,215 @@
+#include "hard_voxelize.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <memory>
+#include <type_traits>
+#include <vector>
+
+#include "key_sort.h"
+#include "parallel.h"
+
+namespace elite_ops::cpu {
+namespace {
+
+constexpr int64_t kGrain = 8192;  // points; less is not worth a thread
+
+// keys[i] = the cell of point i, or -1. A block of points at a time and axis by axis, in loops that
+// vectorize.
+template <typename key_t>
+void find_keys(const PointRows& points, const CellGrid& grid, int64_t begin, int64_t end,
+               key_t* keys) {
+  constexpr int64_t kBlock = 512;
+  for (int64_t first = begin; first < end; first += kBlock) {
+    const int64_t n = std::min(kBlock, end - first);
+    key_t* key = keys + first;
+    int32_t is_inside[kBlock], cell[kBlock];
+    float p[kBlock];
+    for (int64_t i = 0; i < n; ++i) {
+      key[i] = static_cast<key_t>(points.sample(first + i));
+      is_inside[i] = 1;
+    }
+    for (int axis = 0; axis < 3; ++axis) {
+      for (int64_t i = 0; i < n; ++i) p[i] = points.at(first + i)[axis];
+      for (int64_t i = 0; i < n; ++i) {
+        const float position = grid.position(p[i], axis);
+        const int32_t is_between =
+            (position >= 0) & (position < static_cast<float>(grid.shape[axis]));
+        is_inside[i] &= is_between;
+        cell[i] = static_cast<int32_t>(is_between ? position : 0.f);
+      }
+      for (int64_t i = 0; i < n; ++i) key[i] = key[i] * grid.shape[axis] + cell[i];
+    }
+    for (int64_t i = 0; i < n; ++i) key[i] = is_inside[i] ? key[i] : key_t{-1};
+  }
+}
+
+// The rows of the voxels that were found, by their keys; open addressing.
+template <typename key_t>
+class RowOfKey {
+ public:
+  explicit RowOfKey(int64_t max_rows)
+      : shift_(64 - std::bit_width(static_cast<uint64_t>(std::max<int64_t>(2 * max_rows - 1, 1)))),
+        mask_((uint64_t{1} << (64 - shift_)) - 1),
+        entries_(mask_ + 1, {key_t{-1}, -1}) {}
+
+  void prefetch(key_t key) const { __builtin_prefetch(&entries_[place(key)]); }
+
+  // The row of a key; -1, and set by the caller, where there was none.
+  int32_t& operator[](key_t key) {
+    uint64_t at = place(key);
+    while (entries_[at].key != key && entries_[at].row >= 0) at = (at + 1) & mask_;
+    entries_[at].key = key;
+    return entries_[at].row;
+  }
+
+ private:
+  struct Entry {
+    key_t key;
+    int32_t row;
+  };
+
+  uint64_t place(key_t key) const {
+    return static_cast<uint64_t>(key) * 0x9E3779B97F4A7C15u >> shift_;
+  }
+
+  int shift_;
+  uint64_t mask_;
+  std::vector<Entry> entries_;
+};
+
+// The points of one sample: all, or those listed.
+struct Sample {
+  const KeyedRow* listed;  // null for all
+  int64_t size;
+
+  int64_t operator[](int64_t i) const { return listed == nullptr ? i : listed[i].row; }
+};
+
+template <typename key_t>
+struct Voxel {
+  key_t key;
+  int32_t count;
+};
+
+// The voxels of one sample, numbered from 0.
+template <typename key_t>
+std::vector<Voxel<key_t>> number_voxels(const Sample& sample, const key_t* keys,
+                                        const VoxelLimits& limits, const PointPlaces& places) {
+  constexpr int64_t kAhead = 16;  // points whose entries are requested
+  const int64_t max_voxels = std::min(limits.max_voxels, sample.size);
+  const auto max_points = static_cast<int32_t>(std::min<int64_t>(limits.max_points, sample.size));
+  RowOfKey<key_t> row_of_key(max_voxels);
+  std::vector<Voxel<key_t>> voxels;
+  voxels.reserve(max_voxels);
+  key_t last = -1;
+  int32_t row = -1;
+  for (int64_t i = 0; i < sample.size; ++i) {
+    if (i + kAhead < sample.size) row_of_key.prefetch(keys[sample[i + kAhead]]);
+    const int64_t point = sample[i];
+    const key_t key = keys[point];
+    places.rows[point] = places.slots[point] = -1;
+    if (key < 0) continue;
+    if (key != last) {
+      int32_t& found = row_of_key[key];
+      if (found < 0 && static_cast<int64_t>(voxels.size()) < max_voxels) {
+        found = static_cast<int32_t>(voxels.size());
+        voxels.push_back({key, 0});
+      }
+      last = key;
+      row = found;
+    }
+    if (row < 0) continue;
+    places.rows[point] = row;
+    if (voxels[row].count < max_points) places.slots[point] = voxels[row].count++;
+  }
+  return voxels;
+}
+
+// The points in order of their samples; none are listed where there is one sample.
+std::vector<KeyedRow> by_sample(const PointRows& points, int64_t batch_size) {
+  std::vector<KeyedRow> listed;
+  if (points.batch_index == nullptr) return listed;
+  listed.reserve(points.num_points);
+  for (int64_t i = 0; i < points.num_points; ++i) {
+    listed.push_back({points.sample(i), static_cast<int32_t>(i)});
+  }
+  const auto is_before = [](const KeyedRow& a, const KeyedRow& b) { return a.key < b.key; };
+  if (!std::is_sorted(listed.begin(), listed.end(), is_before)) sort_by_key(listed, batch_size);
+  return listed;
+}
+
+// The samples that have points.
+std::vector<Sample> cut(const std::vector<KeyedRow>& listed, int64_t num_points) {
+  if (listed.empty()) return {{nullptr, num_points}};
+  std::vector<Sample> samples;
+  for (int64_t begin = 0, i = 1; i <= num_points; ++i) {
+    if (i < num_points && listed[i].key == listed[begin].key) continue;
+    samples.push_back({&listed[begin], i - begin});
+    begin = i;
+  }
+  return samples;
+}
+
+template <typename key_t>
+void emit(const std::vector<Voxel<key_t>>& voxels, const CellGrid& grid, int64_t first_row,
+          const VoxelRows& rows) {
+  for (int64_t v = 0; v < static_cast<int64_t>(voxels.size()); ++v) {
+    grid.unpack(static_cast<std::make_unsigned_t<key_t>>(voxels[v].key),
+                rows.indices + (first_row + v) * 4);
+    rows.counts[first_row + v] = voxels[v].count;
+  }
+}
+
+void shift(const Sample& sample, int32_t first_row, int32_t* rows) {
+  for (int64_t i = 0; i < sample.size; ++i) {
+    int32_t& row = rows[sample[i]];
+    if (row >= 0) row += first_row;
+  }
+}
+
+template <typename key_t>
+int64_t voxelize_by(const PointRows& points, const CellGrid& grid, const VoxelLimits& limits,
+                    const PointPlaces& places, const std::function<VoxelRows(int64_t)>& allocate) {
+  const auto keys = std::make_unique_for_overwrite<key_t[]>(points.num_points);
+  parallel_for(0, points.num_points, kGrain, [&](int64_t begin, int64_t end) {
+    find_keys(points, grid, begin, end, keys.get());
+  });
+  const std::vector<KeyedRow> listed = by_sample(points, grid.batch_size);
+  const std::vector<Sample> samples = cut(listed, points.num_points);
+  const auto num_samples = static_cast<int64_t>(samples.size());
+
+  std::vector<std::vector<Voxel<key_t>>> voxels(num_samples);
+  parallel_for(0, num_samples, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t s = begin; s < end; ++s) {
+      voxels[s] = number_voxels(samples[s], keys.get(), limits, places);
+    }
+  });
+  std::vector<int64_t> first_row{0};
+  for (const auto& of_sample : voxels) {
+    first_row.push_back(first_row.back() + static_cast<int64_t>(of_sample.size()));
+  }
+
+  const VoxelRows rows = allocate(first_row.back());
+  parallel_for(0, num_samples, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t s = begin; s < end; ++s) {
+      emit(voxels[s], grid, first_row[s], rows);
+      if (first_row[s] > 0) shift(samples[s], static_cast<int32_t>(first_row[s]), places.rows);
+    }
+  });
+  return first_row.back();
+}
+
+}  // namespace
+
+int64_t hard_voxelize(const PointRows& points, const CellGrid& grid, const VoxelLimits& limits,
+                      const PointPlaces& places,
+                      const std::function<VoxelRows(int64_t)>& allocate) {
+  if (grid.num_cells() <= std::numeric_limits<int32_t>::max()) {
+    return voxelize_by<int32_t>(points, grid, limits, places, allocate);
+  }
+  return voxelize_by<int64_t>(points, grid, limits, places, allocate);
+}
+
+}  // namespace elite_ops::cpu
