@@ -16,6 +16,4 @@ def integer(op: str, name: str, value: object) -> int:
     try:
         return operator.index(value)  # type: ignore[arg-type]
     except TypeError:
-        raise TypeError(
-            f"{op}: `{name}` must be an integer, got {type(value).__name__}"
-        ) from None
+        raise TypeError(f"{op}: `{name}` must be an integer, got {type(value).__name__}") from None

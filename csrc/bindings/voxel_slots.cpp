@@ -13,25 +13,31 @@ namespace {
 
 // Where points are in the slots of voxels: what both directions share.
 struct Places {
-  at::Tensor rows;   // [N]
-  at::Tensor slots;  // [N]
+  at::Tensor rows;    // [N]
+  at::Tensor slots;   // [N]
+  at::Tensor counts;  // [V]
 
   static Places check(const char* op, const at::Tensor& point_rows, const at::Tensor& point_slots,
-                      const char* with_name, const at::Tensor& with) {
+                      const at::Tensor& counts, const char* with_name, const at::Tensor& with) {
     for (const auto& [name, t] :
-         {std::pair("point_rows", point_rows), {"point_slots", point_slots}}) {
+         {std::pair("point_rows", point_rows), {"point_slots", point_slots}, {"counts", counts}}) {
       check_dim(op, name, t, 1);
       check_dtype(op, name, t, at::kInt);
       check_same_device(op, name, t, with_name, with);
+      check_row_count(op, name, t.size(0));
     }
     check_size(op, "point_slots", point_slots, 0, point_rows.size(0));
-    check_row_count(op, "point_rows", point_rows.size(0));
-    return {point_rows.contiguous(), point_slots.contiguous()};
+    return {point_rows.contiguous(), point_slots.contiguous(), counts.contiguous()};
   }
 
-  PointSlots in(int64_t num_voxels, int64_t max_points, int64_t channels) const {
-    return {data<int32_t>(rows), data<int32_t>(slots), rows.size(0),
-            num_voxels,          max_points,           channels};
+  PointSlots in(int64_t max_points, int64_t channels) const {
+    return {data<int32_t>(rows),
+            data<int32_t>(slots),
+            data<int32_t>(counts),
+            rows.size(0),
+            counts.size(0),
+            max_points,
+            channels};
   }
 };
 
@@ -53,25 +59,24 @@ struct FillSlots {
 
   at::Tensor features;
   Places places;
-  int64_t num_voxels;
   int64_t max_points;
 
   static FillSlots check(const at::Tensor& features, const at::Tensor& point_rows,
-                         const at::Tensor& point_slots, int64_t num_voxels, int64_t max_points) {
+                         const at::Tensor& point_slots, const at::Tensor& counts,
+                         int64_t max_points) {
     check_dim(kName, "features", features, 2);
     check_floating(kName, "features", features);
-    const Places places = Places::check(kName, point_rows, point_slots, "features", features);
+    const Places places =
+        Places::check(kName, point_rows, point_slots, counts, "features", features);
     check_size(kName, "features", features, 0, point_rows.size(0));
-    check_row_count(kName, "num_voxels", num_voxels);
-    TORCH_CHECK_VALUE(num_voxels >= 0 && max_points >= 1, kName,
-                      ": `num_voxels` must not be negative and `max_points` be at least 1, got ",
-                      num_voxels, " and ", max_points);
-    const int64_t bytes =
-        saturating_product(saturating_product(num_voxels, max_points), features.size(1) * 8);
-    TORCH_CHECK_VALUE(bytes < int64_t{1} << 46, kName, ": `num_voxels` of `max_points` rows of ",
-                      features.size(1), " channels must fit in memory, got ", num_voxels, " and ",
+    TORCH_CHECK_VALUE(max_points >= 1, kName, ": `max_points` must be at least 1, got ",
                       max_points);
-    return {features.contiguous(), places, num_voxels, max_points};
+    const int64_t slots = saturating_product(counts.size(0), max_points);
+    constexpr int64_t kMaxBytes = int64_t{1} << 46;
+    TORCH_CHECK_VALUE(saturating_product(slots, features.size(1) * 8) < kMaxBytes, kName,
+                      ": `max_points` of ", features.size(1), " channels in ", counts.size(0),
+                      " voxels must fit in memory, got ", max_points);
+    return {features.contiguous(), places, max_points};
   }
 
   at::Tensor run_cpu() const {
@@ -95,9 +100,9 @@ struct FillSlots {
 
  private:
   at::Tensor allocate() const {
-    return empty({num_voxels, max_points, features.size(1)}, features.options());
+    return empty({places.counts.size(0), max_points, features.size(1)}, features.options());
   }
-  PointSlots slots() const { return places.in(num_voxels, max_points, features.size(1)); }
+  PointSlots slots() const { return places.in(max_points, features.size(1)); }
 };
 
 struct TakeSlots {
@@ -107,11 +112,12 @@ struct TakeSlots {
   Places places;
 
   static TakeSlots check(const at::Tensor& voxels, const at::Tensor& point_rows,
-                         const at::Tensor& point_slots) {
+                         const at::Tensor& point_slots, const at::Tensor& counts) {
     check_dim(kName, "voxels", voxels, 3);
     check_floating(kName, "voxels", voxels);
-    check_row_count(kName, "voxels", voxels.size(0));
-    return {voxels.contiguous(), Places::check(kName, point_rows, point_slots, "voxels", voxels)};
+    const Places places = Places::check(kName, point_rows, point_slots, counts, "voxels", voxels);
+    check_size(kName, "voxels", voxels, 0, counts.size(0));
+    return {voxels.contiguous(), places};
   }
 
   at::Tensor run_cpu() const {
@@ -137,14 +143,16 @@ struct TakeSlots {
   at::Tensor allocate() const {
     return empty({places.rows.size(0), voxels.size(2)}, voxels.options());
   }
-  PointSlots slots() const { return places.in(voxels.size(0), voxels.size(1), voxels.size(2)); }
+  PointSlots slots() const { return places.in(voxels.size(1), voxels.size(2)); }
 };
 
 }  // namespace
 
 ELITE_OP(FillSlots,
-         "fill_slots(Tensor features, Tensor point_rows, Tensor point_slots, SymInt num_voxels, "
+         "fill_slots(Tensor features, Tensor point_rows, Tensor point_slots, Tensor counts, "
          "SymInt max_points) -> Tensor");
-ELITE_OP(TakeSlots, "take_slots(Tensor voxels, Tensor point_rows, Tensor point_slots) -> Tensor");
+ELITE_OP(TakeSlots,
+         "take_slots(Tensor voxels, Tensor point_rows, Tensor point_slots, Tensor counts) -> "
+         "Tensor");
 
 }  // namespace elite_ops

@@ -1,4 +1,5 @@
-// Where the rows of N points are in buffers [V, T, C] of voxels.
+// Where the rows of N points are in buffers [V, T, C] of voxels: those of a voxel in its first
+// slots.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +9,9 @@
 namespace elite_ops {
 
 struct PointSlots {
-  const int32_t* rows;   // [N]: the voxel of each point
-  const int32_t* slots;  // [N]: its place among the points of the voxel
+  const int32_t* rows;    // [N]: the voxel of each point
+  const int32_t* slots;   // [N]: its place among the points of the voxel
+  const int32_t* counts;  // [V]: the points of each voxel
   int64_t num_points;
   int64_t num_voxels;
   int64_t max_points;  // slots of a voxel

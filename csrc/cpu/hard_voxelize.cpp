@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <bit>
 #include <limits>
-#include <memory>
+#include <optional>
 #include <type_traits>
 #include <vector>
 
+#include "aligned_buffer.h"
 #include "key_sort.h"
 #include "parallel.h"
 
@@ -45,40 +46,6 @@ void find_keys(const PointRows& points, const CellGrid& grid, int64_t begin, int
   }
 }
 
-// The rows of the voxels that were found, by their keys; open addressing.
-template <typename key_t>
-class RowOfKey {
- public:
-  explicit RowOfKey(int64_t max_rows)
-      : shift_(64 - std::bit_width(static_cast<uint64_t>(std::max<int64_t>(2 * max_rows - 1, 1)))),
-        mask_((uint64_t{1} << (64 - shift_)) - 1),
-        entries_(mask_ + 1, {key_t{-1}, -1}) {}
-
-  void prefetch(key_t key) const { __builtin_prefetch(&entries_[place(key)]); }
-
-  // The row of a key; -1, and set by the caller, where there was none.
-  int32_t& operator[](key_t key) {
-    uint64_t at = place(key);
-    while (entries_[at].key != key && entries_[at].row >= 0) at = (at + 1) & mask_;
-    entries_[at].key = key;
-    return entries_[at].row;
-  }
-
- private:
-  struct Entry {
-    key_t key;
-    int32_t row;
-  };
-
-  uint64_t place(key_t key) const {
-    return static_cast<uint64_t>(key) * 0x9E3779B97F4A7C15u >> shift_;
-  }
-
-  int shift_;
-  uint64_t mask_;
-  std::vector<Entry> entries_;
-};
-
 // The points of one sample: all, or those listed.
 struct Sample {
   const KeyedRow* listed;  // null for all
@@ -87,42 +54,65 @@ struct Sample {
   int64_t operator[](int64_t i) const { return listed == nullptr ? i : listed[i].row; }
 };
 
+// The voxels of one sample, numbered from 0, and where to find their keys: a table of their rows
+// with open addressing.
 template <typename key_t>
-struct Voxel {
-  key_t key;
-  int32_t count;
+class Voxels {
+ public:
+  explicit Voxels(int64_t max_size)
+      : max_size_(max_size),
+        shift_(64 - std::bit_width(static_cast<uint64_t>(std::max<int64_t>(2 * max_size - 1, 1)))),
+        mask_((uint64_t{1} << (64 - shift_)) - 1),
+        rows_(static_cast<int64_t>(mask_) + 1),
+        keys_(max_size),
+        counts_(max_size) {
+    std::fill_n(rows_.data(), mask_ + 1, -1);
+  }
+
+  int64_t size() const { return size_; }
+  key_t key(int64_t row) const { return keys_.data()[row]; }
+  int32_t& count(int64_t row) const { return counts_.data()[row]; }
+
+  void prefetch(key_t key) const { __builtin_prefetch(rows_.data() + place(key)); }
+
+  // The row of a key, which is new where there was none; -1 where there is no room for it.
+  int32_t find_or_add(key_t key) {
+    int32_t* rows = rows_.data();
+    uint64_t at = place(key);
+    while (rows[at] >= 0 && keys_[rows[at]] != key) at = (at + 1) & mask_;
+    if (rows[at] >= 0 || size_ == max_size_) return rows[at];
+    keys_[size_] = key;
+    counts_[size_] = 0;
+    rows[at] = static_cast<int32_t>(size_++);
+    return rows[at];
+  }
+
+ private:
+  uint64_t place(key_t key) const {
+    return static_cast<uint64_t>(key) * 0x9E3779B97F4A7C15u >> shift_;
+  }
+
+  int64_t max_size_;
+  int shift_;
+  uint64_t mask_;
+  AlignedBuffer<int32_t> rows_;
+  AlignedBuffer<key_t> keys_;
+  AlignedBuffer<int32_t> counts_;
+  int64_t size_ = 0;
 };
 
-// The voxels of one sample, numbered from 0.
 template <typename key_t>
-std::vector<Voxel<key_t>> number_voxels(const Sample& sample, const key_t* keys,
-                                        const VoxelLimits& limits, const PointPlaces& places) {
+Voxels<key_t> number_voxels(const Sample& sample, const key_t* keys, const VoxelLimits& limits,
+                            const PointPlaces& places) {
   constexpr int64_t kAhead = 16;  // points whose entries are requested
-  const int64_t max_voxels = std::min(limits.max_voxels, sample.size);
-  const auto max_points = static_cast<int32_t>(std::min<int64_t>(limits.max_points, sample.size));
-  RowOfKey<key_t> row_of_key(max_voxels);
-  std::vector<Voxel<key_t>> voxels;
-  voxels.reserve(max_voxels);
-  key_t last = -1;
-  int32_t row = -1;
+  Voxels<key_t> voxels(std::min(limits.max_voxels, sample.size));
   for (int64_t i = 0; i < sample.size; ++i) {
-    if (i + kAhead < sample.size) row_of_key.prefetch(keys[sample[i + kAhead]]);
+    if (i + kAhead < sample.size) voxels.prefetch(keys[sample[i + kAhead]]);
     const int64_t point = sample[i];
-    const key_t key = keys[point];
-    places.rows[point] = places.slots[point] = -1;
-    if (key < 0) continue;
-    if (key != last) {
-      int32_t& found = row_of_key[key];
-      if (found < 0 && static_cast<int64_t>(voxels.size()) < max_voxels) {
-        found = static_cast<int32_t>(voxels.size());
-        voxels.push_back({key, 0});
-      }
-      last = key;
-      row = found;
-    }
-    if (row < 0) continue;
+    const int32_t row = keys[point] < 0 ? -1 : voxels.find_or_add(keys[point]);
+    const bool has_slot = row >= 0 && voxels.count(row) < limits.max_points;
     places.rows[point] = row;
-    if (voxels[row].count < max_points) places.slots[point] = voxels[row].count++;
+    places.slots[point] = has_slot ? voxels.count(row)++ : -1;
   }
   return voxels;
 }
@@ -153,12 +143,12 @@ std::vector<Sample> cut(const std::vector<KeyedRow>& listed, int64_t num_points)
 }
 
 template <typename key_t>
-void emit(const std::vector<Voxel<key_t>>& voxels, const CellGrid& grid, int64_t first_row,
+void emit(const Voxels<key_t>& voxels, const CellGrid& grid, int64_t first_row,
           const VoxelRows& rows) {
-  for (int64_t v = 0; v < static_cast<int64_t>(voxels.size()); ++v) {
-    grid.unpack(static_cast<std::make_unsigned_t<key_t>>(voxels[v].key),
+  for (int64_t v = 0; v < voxels.size(); ++v) {
+    grid.unpack(static_cast<std::make_unsigned_t<key_t>>(voxels.key(v)),
                 rows.indices + (first_row + v) * 4);
-    rows.counts[first_row + v] = voxels[v].count;
+    rows.counts[first_row + v] = voxels.count(v);
   }
 }
 
@@ -172,29 +162,29 @@ void shift(const Sample& sample, int32_t first_row, int32_t* rows) {
 template <typename key_t>
 int64_t voxelize_by(const PointRows& points, const CellGrid& grid, const VoxelLimits& limits,
                     const PointPlaces& places, const std::function<VoxelRows(int64_t)>& allocate) {
-  const auto keys = std::make_unique_for_overwrite<key_t[]>(points.num_points);
+  const AlignedBuffer<key_t> keys(points.num_points);
   parallel_for(0, points.num_points, kGrain, [&](int64_t begin, int64_t end) {
-    find_keys(points, grid, begin, end, keys.get());
+    find_keys(points, grid, begin, end, keys.data());
   });
   const std::vector<KeyedRow> listed = by_sample(points, grid.batch_size);
   const std::vector<Sample> samples = cut(listed, points.num_points);
   const auto num_samples = static_cast<int64_t>(samples.size());
 
-  std::vector<std::vector<Voxel<key_t>>> voxels(num_samples);
+  std::vector<std::optional<Voxels<key_t>>> voxels(num_samples);
   parallel_for(0, num_samples, 1, [&](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; ++s) {
-      voxels[s] = number_voxels(samples[s], keys.get(), limits, places);
+      voxels[s].emplace(number_voxels(samples[s], keys.data(), limits, places));
     }
   });
   std::vector<int64_t> first_row{0};
   for (const auto& of_sample : voxels) {
-    first_row.push_back(first_row.back() + static_cast<int64_t>(of_sample.size()));
+    first_row.push_back(first_row.back() + of_sample->size());
   }
 
   const VoxelRows rows = allocate(first_row.back());
   parallel_for(0, num_samples, 1, [&](int64_t begin, int64_t end) {
     for (int64_t s = begin; s < end; ++s) {
-      emit(voxels[s], grid, first_row[s], rows);
+      emit(*voxels[s], grid, first_row[s], rows);
       if (first_row[s] > 0) shift(samples[s], static_cast<int32_t>(first_row[s]), places.rows);
     }
   });

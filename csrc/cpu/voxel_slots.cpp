@@ -7,20 +7,33 @@
 namespace elite_ops::cpu {
 namespace {
 
-constexpr int64_t kGrain = 8192;        // points; less is not worth a thread
-constexpr int64_t kGrainWords = 65536;  // of memory to clear
+constexpr int64_t kGrain = 8192;  // points or voxels; less is not worth a thread
+
+// Clears the slots of a voxel that have no point.
+template <typename word_t>
+void clear_rest(const PointSlots& slots, int64_t row, word_t* out) {
+  const int64_t filled = std::clamp<int64_t>(slots.counts[row], 0, slots.max_points);
+  word_t* voxel = out + row * slots.max_points * slots.channels;
+  std::fill(voxel + filled * slots.channels, voxel + slots.max_points * slots.channels, word_t{0});
+}
 
 }  // namespace
 
 template <typename word_t>
 void fill_slots(const word_t* features, const PointSlots& slots, word_t* out) {
-  parallel_for(0, slots.num_elements(), kGrainWords,
-               [&](int64_t begin, int64_t end) { std::fill(out + begin, out + end, word_t{0}); });
   const int64_t channels = slots.channels;
+  parallel_for(0, slots.num_voxels, kGrain, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      if (slots.counts[row] <= 0) clear_rest(slots, row, out);
+    }
+  });
+  // Voxels are numbered as points enter them, so that these loops walk through memory in order.
   parallel_for(0, slots.num_points, kGrain, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t slot = slots.of(i);
-      if (slot >= 0) std::copy_n(features + i * channels, channels, out + slot * channels);
+      if (slot < 0) continue;
+      if (slots.slots[i] == 0) clear_rest(slots, slots.rows[i], out);
+      std::copy_n(features + i * channels, channels, out + slot * channels);
     }
   });
 }

@@ -119,9 +119,7 @@ def hard_voxelize(
         integer("hard_voxelize", "max_voxels", max_voxels),
         padded,
     )
-    gathered = torch.ops.elite_ops.fill_slots(
-        points, point_rows, point_slots, indices.shape[0], max_points
-    )
+    gathered = torch.ops.elite_ops.fill_slots(points, point_rows, point_slots, counts, max_points)
     return HardVoxels(gathered, indices, counts, point_rows, point_slots, num_voxels, shape)
 
 
@@ -164,6 +162,11 @@ def _grid(
             f"hard_voxelize: `voxel_size` must have 3 positive entries, got {tuple(size)}"
         )
     x, y, z = map(_num_cells, minimum, maximum, size)
+    if not all(1 <= cells <= 2**24 for cells in (x, y, z)):
+        raise ValueError(
+            "hard_voxelize: `voxel_size` must leave between 1 and 2^24 cells along each axis, got "
+            f"{(x, y, z)} for {tuple(size)}"
+        )
     return minimum, size, (x, y, z)
 
 
@@ -200,17 +203,17 @@ def _fake(
 
 
 def _fake_fill(
-    features: Tensor, point_rows: Tensor, point_slots: Tensor, num_voxels: int, max_points: int
+    features: Tensor, point_rows: Tensor, point_slots: Tensor, counts: Tensor, max_points: int
 ) -> Tensor:
-    return features.new_empty(num_voxels, max_points, features.shape[1])
+    return features.new_empty(counts.shape[0], max_points, features.shape[1])
 
 
-def _fake_take(voxels: Tensor, point_rows: Tensor, point_slots: Tensor) -> Tensor:
+def _fake_take(voxels: Tensor, point_rows: Tensor, point_slots: Tensor, counts: Tensor) -> Tensor:
     return voxels.new_empty(point_rows.shape[0], voxels.shape[2])
 
 
 def _setup_fill(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[1:3])
+    ctx.save_for_backward(*inputs[1:4])
 
 
 def _backward_of_fill(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
@@ -219,11 +222,12 @@ def _backward_of_fill(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None,
 
 def _setup_take(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[1:])
-    ctx.sizes = inputs[0].shape[:2]
+    ctx.max_points = inputs[0].shape[1]
 
 
-def _backward_of_take(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
-    return torch.ops.elite_ops.fill_slots(grad, *ctx.saved_tensors, *ctx.sizes), None, None
+def _backward_of_take(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+    grad_voxels = torch.ops.elite_ops.fill_slots(grad, *ctx.saved_tensors, ctx.max_points)
+    return grad_voxels, None, None, None
 
 
 torch.library.register_fake("elite_ops::hard_voxelize", _fake)
