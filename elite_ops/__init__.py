@@ -19,6 +19,12 @@ from elite_ops.ops.patch_to_point import patch_to_point
 from elite_ops.ops.project_points import project_points
 from elite_ops.ops.segment_reduce import segment_max, segment_mean, segment_sum
 from elite_ops.ops.segments import Segments, build_all_segments, build_segments, intersect_segments
+from elite_ops.ops.serialize import (
+    Patches,
+    Serialization,
+    build_serialization,
+    serialize,
+)
 from elite_ops.ops.sparse_conv import sparse_conv, sparse_conv_fused
 from elite_ops.ops.transition import PointTransition, Transition, build_transition, transition
 from elite_ops.ops.voxel_to_point import voxel_to_point
@@ -30,9 +36,11 @@ __all__ = [
     "CpuMemory",
     "HardVoxels",
     "KernelMap",
+    "Patches",
     "PointTransition",
     "RowGroups",
     "Segments",
+    "Serialization",
     "SparseTensor",
     "Transition",
     "Voxels",
@@ -40,6 +48,7 @@ __all__ = [
     "build_info",
     "build_kernel_map",
     "build_segments",
+    "build_serialization",
     "build_transition",
     "check_device_errors",
     "confusion_matrix",
@@ -61,6 +70,7 @@ __all__ = [
     "segment_max",
     "segment_mean",
     "segment_sum",
+    "serialize",
     "sparse_conv",
     "sparse_conv_fused",
     "transition",
