@@ -10,6 +10,7 @@
 #include "aligned_buffer.h"
 #include "key_sort.h"
 #include "parallel.h"
+#include "x86.h"
 
 namespace elite_ops::cpu {
 namespace {
@@ -17,10 +18,11 @@ namespace {
 constexpr int64_t kGrain = 8192;  // points; less is not worth a thread
 
 // keys[i] = the cell of point i, or -1. A block of points at a time and axis by axis, in loops that
-// vectorize.
+// vectorize; `grid` is a copy, which `keys` can't be an alias of.
 template <typename key_t>
-void find_keys(const PointRows& points, const CellGrid& grid, int64_t begin, int64_t end,
-               key_t* keys) {
+__attribute__((always_inline)) inline void find_keys_in_blocks(const PointRows& points,
+                                                               CellGrid grid, int64_t begin,
+                                                               int64_t end, key_t* keys) {
   constexpr int64_t kBlock = 512;
   for (int64_t first = begin; first < end; first += kBlock) {
     const int64_t n = std::min(kBlock, end - first);
@@ -32,18 +34,36 @@ void find_keys(const PointRows& points, const CellGrid& grid, int64_t begin, int
       is_inside[i] = 1;
     }
     for (int axis = 0; axis < 3; ++axis) {
+      const int32_t size = grid.shape[axis];
       for (int64_t i = 0; i < n; ++i) p[i] = points.at(first + i)[axis];
       for (int64_t i = 0; i < n; ++i) {
         const float position = grid.position(p[i], axis);
-        const int32_t is_between =
-            (position >= 0) & (position < static_cast<float>(grid.shape[axis]));
+        const int32_t is_between = (position >= 0) & (position < static_cast<float>(size));
         is_inside[i] &= is_between;
         cell[i] = static_cast<int32_t>(is_between ? position : 0.f);
       }
-      for (int64_t i = 0; i < n; ++i) key[i] = key[i] * grid.shape[axis] + cell[i];
+      for (int64_t i = 0; i < n; ++i) key[i] = key[i] * size + cell[i];
     }
     for (int64_t i = 0; i < n; ++i) key[i] = is_inside[i] ? key[i] : key_t{-1};
   }
+}
+
+#if ELITE_X86
+template <typename key_t>
+__attribute__((target("avx2"))) void find_keys_avx2(const PointRows& points, const CellGrid& grid,
+                                                    int64_t begin, int64_t end, key_t* keys) {
+  find_keys_in_blocks(points, grid, begin, end, keys);
+}
+#endif
+
+// Every variant computes the same bits: the operations are those of IEEE 754, one by one.
+template <typename key_t>
+void find_keys(const PointRows& points, const CellGrid& grid, int64_t begin, int64_t end,
+               key_t* keys) {
+#if ELITE_X86
+  if (__builtin_cpu_supports("avx2")) return find_keys_avx2(points, grid, begin, end, keys);
+#endif
+  find_keys_in_blocks(points, grid, begin, end, keys);
 }
 
 // The points of one sample: all, or those listed.

@@ -19,12 +19,11 @@ struct PointPlaces {
 // `places`, and the voxels to where `allocate(V)` says, which is called once. Returns V. Batch
 // indices must be in [0, batch_size).
 //
-// Bytes, of N points of C channels in V voxels of T slots: 4 N C + 8 N for keys that are written
-// and read, 8 N of places, and a table of 8 to 32 bytes a voxel (16 where keys need 64 bits) that
-// every point looks at, once, unless the point before it is in the same voxel. 120,000 points take
-// 6 MB in order, and as many probes of a table of 1 MB, about that of the second cache level: the
-// probes decide, at some 3 ns each. fill_slots() then writes 4 V T C bytes, which is more than all
-// the rest where T is large.
+// Bytes, of N points of C channels: 4 N C read, 8 N of keys that are written and read, 8 N of
+// places, 24 for each voxel, and a table of 8 to 16 for each voxel that there may be, which every
+// point looks into once: for 120,000 points and 60,000 voxels 5 MB in order, and as many probes of
+// 512 KB and of the voxels' keys. The probes, and not the bytes, decide. fill_slots() then writes
+// 4 V T C bytes, which is more than all the rest where T is large: 21 MB for 42,000 voxels of 32.
 int64_t hard_voxelize(const PointRows& points, const CellGrid& grid, const VoxelLimits& limits,
                       const PointPlaces& places, const std::function<VoxelRows(int64_t)>& allocate);
 

@@ -14,7 +14,7 @@ int64_t first_without_code(const int32_t* indices, int64_t num_voxels, const Cur
 // cell.
 //
 // 24 bytes a voxel; with Hilbert's curve some 20 operations of 32 bits for each bit of depth, which
-// decide: 16 bits are 80 vector instructions a voxel without AVX, 100,000 voxels 1 ms.
+// decide: at a depth of 16, and 4 voxels to an instruction, 75 instructions a voxel.
 void serialize(const int32_t* indices, int64_t num_voxels, const CurveArguments& curve,
                int64_t* codes);
 

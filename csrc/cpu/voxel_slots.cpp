@@ -1,6 +1,7 @@
 #include "voxel_slots.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "parallel.h"
 
@@ -15,6 +16,17 @@ void clear_rest(const PointSlots& slots, int64_t row, word_t* out) {
   const int64_t filled = std::clamp<int64_t>(slots.counts[row], 0, slots.max_points);
   word_t* voxel = out + row * slots.max_points * slots.channels;
   std::fill(voxel + filled * slots.channels, voxel + slots.max_points * slots.channels, word_t{0});
+}
+
+// Copies a row of a point: of 16 bytes, x y z and remission, as one.
+template <typename word_t>
+void copy_row(const word_t* from, int64_t channels, word_t* to) {
+  constexpr int64_t kUsual = 16 / sizeof(word_t);
+  if (channels == kUsual) {
+    std::memcpy(to, from, 16);
+  } else {
+    std::copy_n(from, channels, to);
+  }
 }
 
 }  // namespace
@@ -33,7 +45,7 @@ void fill_slots(const word_t* features, const PointSlots& slots, word_t* out) {
       const int64_t slot = slots.of(i);
       if (slot < 0) continue;
       if (slots.slots[i] == 0) clear_rest(slots, slots.rows[i], out);
-      std::copy_n(features + i * channels, channels, out + slot * channels);
+      copy_row(features + i * channels, channels, out + slot * channels);
     }
   });
 }
@@ -45,7 +57,7 @@ void take_slots(const word_t* voxels, const PointSlots& slots, word_t* out) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t slot = slots.of(i);
       if (slot >= 0) {
-        std::copy_n(voxels + slot * channels, channels, out + i * channels);
+        copy_row(voxels + slot * channels, channels, out + i * channels);
       } else {
         std::fill_n(out + i * channels, channels, word_t{0});
       }
