@@ -8,6 +8,7 @@ from elite_ops.memory import CpuMemory, cpu_memory, empty_cpu_cache
 from elite_ops.ops.confusion_matrix import confusion_matrix
 from elite_ops.ops.distillation_loss import distillation_loss
 from elite_ops.ops.encode_voxels import encode_voxels
+from elite_ops.ops.hard_voxelize import HardVoxels, hard_voxelize
 from elite_ops.ops.kernel_map import (
     build_kernel_map,
     build_strided_map,
@@ -24,6 +25,12 @@ from elite_ops.ops.patch_to_point import patch_to_point
 from elite_ops.ops.project_points import project_points
 from elite_ops.ops.segment_reduce import segment_max, segment_mean, segment_sum
 from elite_ops.ops.segments import Segments, build_all_segments, build_segments, intersect_segments
+from elite_ops.ops.serialize import (
+    Patches,
+    Serialization,
+    build_serialization,
+    serialize,
+)
 from elite_ops.ops.sparse_conv import sparse_conv, sparse_conv_fused
 from elite_ops.ops.transition import PointTransition, Transition, build_transition, transition
 from elite_ops.ops.voxel_to_point import voxel_to_point
@@ -34,11 +41,14 @@ from elite_ops.voxels import Voxels
 
 __all__ = [
     "CpuMemory",
+    "HardVoxels",
     "KernelGeometry",
     "KernelMap",
+    "Patches",
     "PointTransition",
     "RowOrder",
     "Segments",
+    "Serialization",
     "SparseTensor",
     "Transition",
     "VoxelSet",
@@ -47,6 +57,7 @@ __all__ = [
     "build_info",
     "build_kernel_map",
     "build_segments",
+    "build_serialization",
     "build_strided_map",
     "build_transition",
     "cat",
@@ -57,6 +68,7 @@ __all__ = [
     "distillation_loss",
     "empty_cpu_cache",
     "encode_voxels",
+    "hard_voxelize",
     "intersect_segments",
     "linear_fused",
     "lovasz_softmax",
@@ -71,6 +83,7 @@ __all__ = [
     "segment_max",
     "segment_mean",
     "segment_sum",
+    "serialize",
     "sparse_conv",
     "sparse_conv_fused",
     "transition",

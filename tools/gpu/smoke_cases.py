@@ -75,6 +75,20 @@ def voxelize(scene: Scene, _: torch.dtype) -> Calls:
 
 
 @case()
+def hard_voxelize(scene: Scene, _: torch.dtype) -> Calls:
+    grid = (scene.point_cloud_range[:3], (0.3, 0.3, 0.5), (300, 300, 12))
+    batch_index = integers(2, len(scene.points))
+    yield scene.points, None, *grid, 1, 5, 4000, False
+    yield scene.points, batch_index, *grid, 2, 32, 500, True
+
+
+@case()
+def serialize(scene: Scene, _: torch.dtype) -> Calls:
+    for hilbert in (False, True):
+        yield scene.voxels[0].indices, hilbert, True, 16
+
+
+@case()
 def build_kernel_map(scene: Scene, _: torch.dtype) -> Calls:
     voxels = scene.voxels[0]
     yield voxels.indices, voxels.spatial_shape, 1, (3, 3, 3), (1, 1, 1)
@@ -151,6 +165,18 @@ def segment_max_backward(scene: Scene, dtype: torch.dtype) -> Calls:
 @case(*FLOATS)
 def voxel_to_point(scene: Scene, dtype: torch.dtype) -> Calls:
     yield from segment_mean_backward(scene, dtype)
+
+
+@case(*FLOATS)
+def fill_slots(scene: Scene, dtype: torch.dtype) -> Calls:
+    _, counts, *places, _ = OPS.hard_voxelize(*next(hard_voxelize(scene, dtype)))
+    yield numbers(dtype, len(scene.points), 5), *places, counts, 5
+
+
+@case(*FLOATS)
+def take_slots(scene: Scene, dtype: torch.dtype) -> Calls:
+    (features, *places, max_points) = next(fill_slots(scene, dtype))
+    yield OPS.fill_slots(features, *places, max_points), *places
 
 
 @case()

@@ -1,4 +1,5 @@
 // The kernels between points, voxels and pixels.
+#include "cpu/hard_voxelize.h"
 #include "cpu/kernel_map.h"
 #include "cpu/nearest_rows.h"
 #include "cpu/nms.h"
@@ -6,6 +7,8 @@
 #include "cpu/output_voxels.h"
 #include "cpu/patch_to_point.h"
 #include "cpu/project_points.h"
+#include "cpu/serialize.h"
+#include "cpu/voxel_slots.h"
 #include "cpu/voxelize.h"
 #include "segment_cases.h"
 #include "threads.h"
@@ -87,6 +90,58 @@ CASE(voxelize_by_sort) {
   const VoxelGrid grid = grid_of({3000, 3000, 40});
   CHECK(!uses_bitmap(grid.num_words(), Cloud::kPoints));
   check_same_bits([&] { return cloud.voxelize(grid).results(); });
+}
+
+// Fine enough that voxels and slots are shared by threads too, and limits that both bind.
+CASE(hard_voxelize_and_its_slots) {
+  const Cloud cloud;
+  const CellGrid grid{{-1, -1, -1}, {0.04f, 0.04f, 0.05f}, {50, 50, 40}, kBatchSize};
+  Voxels voxels(Cloud::kPoints);
+  std::vector<int32_t> slots(Cloud::kPoints);
+  const auto number = [&](Voxels& v, std::vector<int32_t>& s) {
+    cpu::hard_voxelize(cloud.rows(), grid, {2, 9000}, {v.inverse.data(), s.data()},
+                       [&](int64_t num_voxels) { return v.allocate(num_voxels); });
+  };
+  check_same_bits([&] {
+    Voxels v(Cloud::kPoints);
+    std::vector<int32_t> s(Cloud::kPoints);
+    number(v, s);
+    return results(v.inverse, v.indices, v.counts, s);
+  });
+
+  number(voxels, slots);
+  const PointSlots places{voxels.inverse.data(),
+                          slots.data(),
+                          voxels.counts.data(),
+                          Cloud::kPoints,
+                          voxels.num_voxels(),
+                          2,
+                          4};
+  const auto* points = reinterpret_cast<const uint32_t*>(cloud.xyz.data());
+  const auto fill = [&] {
+    std::vector<uint32_t> filled(places.num_elements());
+    cpu::fill_slots(points, places, filled.data());
+    return filled;
+  };
+  check_same_bits([&] { return results(fill()); });
+  const std::vector<uint32_t> filled = fill();
+  check_same_bits([&] {
+    std::vector<uint32_t> taken(Cloud::kPoints * 4);
+    cpu::take_slots(filled.data(), places, taken.data());
+    return results(taken);
+  });
+}
+
+CASE(serialize) {
+  const std::vector<int32_t> indices = sorted_voxels();
+  const auto num_voxels = static_cast<int64_t>(indices.size()) / 4;
+  for (const bool hilbert : {false, true}) {
+    check_same_bits([&] {
+      std::vector<int64_t> codes(num_voxels);
+      cpu::serialize(indices.data(), num_voxels, {hilbert, false, 6}, codes.data());
+      return results(codes);
+    });
+  }
 }
 
 CASE(halve_voxels) {
