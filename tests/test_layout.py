@@ -35,7 +35,7 @@ FLOORS = [
     {"elite_ops.sparse_tensor"},
     {"elite_ops.reference"},
     {"elite_ops.ops"},
-    {"elite_ops.kernel_map", "elite_ops.voxels"},
+    {"elite_ops.kernel_map", "elite_ops.kernel_tables", "elite_ops.voxels"},
     {"elite_ops.triple", "elite_ops.errors", "elite_ops.memory", "elite_ops._extension"},
 ]
 WITHOUT_FLOOR = {"elite", "elite.__main__", "elite_ops"}  # what users call or import

@@ -18,7 +18,10 @@ enum class ErrorSource : int {
   kMajorityVote,
   kPatchToPoint,
   kProjectPoints,
+  kSparseAvgPool,
   kSparseConv,
+  kSparseDepthwiseConv,
+  kSparseMaxPool,
   kVoxelize,
   kCount
 };
