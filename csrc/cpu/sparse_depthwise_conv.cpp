@@ -57,7 +57,7 @@ ELITE_ALWAYS_INLINE void add_products_of_part(const MeetingList& met, const T* f
 // partials [splits, elements] -> sums [elements]
 template <typename T>
 void sum_splits(const T* partials, int64_t splits, int64_t elements, T* sums) {
-  parallel_for(0, elements, 1024, [&](int64_t begin, int64_t end) {
+  parallel_for(0, elements, 256, [&](int64_t begin, int64_t end) {
     std::copy(partials + begin, partials + end, sums + begin);
     for (int64_t s = 1; s < splits; ++s) {
       const T* from = partials + s * elements;
