@@ -92,13 +92,14 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
-    features, weight, *tables = ctx.saved_tensors
+    features, weight, in_rows, out_rows = ctx.saved_tensors
+    tables = (in_rows, out_rows, ctx.symmetric)
     grad_features = grad_weight = grad_bias = None
     if ctx.needs_input_grad[0]:
-        grad_features = _carry_back(grad_out, weight, *tables, ctx.symmetric)
+        grad_features = _carry_back(grad_out, weight, *tables)
     if ctx.needs_input_grad[1]:
         grad_weight = torch.ops.elite_ops.sparse_depthwise_conv_backward_weight(
-            features, grad_out, *tables, ctx.symmetric
+            features, grad_out, *tables
         )
     if ctx.needs_input_grad[2]:
         grad_bias = grad_out.sum(0)
@@ -112,13 +113,14 @@ def _setup_context_of_weight(ctx: Any, inputs: tuple[Any, ...], output: Tensor) 
 
 def _backward_of_weight(ctx: Any, grad_weight_grad: Tensor) -> tuple[Tensor | None, ...]:
     """The weight gradient is bilinear too: both of its derivatives are convolutions."""
-    features, grad_out, *tables = ctx.saved_tensors
+    features, grad_out, in_rows, out_rows = ctx.saved_tensors
+    tables = (in_rows, out_rows, ctx.symmetric)
     grad_features = grad_grad_out = None
     if ctx.needs_input_grad[0]:
-        grad_features = _carry_back(grad_out, grad_weight_grad, *tables, ctx.symmetric)
+        grad_features = _carry_back(grad_out, grad_weight_grad, *tables)
     if ctx.needs_input_grad[1]:
         grad_grad_out = torch.ops.elite_ops.sparse_depthwise_conv(
-            features, grad_weight_grad, None, *tables, ctx.symmetric
+            features, grad_weight_grad, None, *tables
         )
     return grad_features, grad_grad_out, None, None, None
 
