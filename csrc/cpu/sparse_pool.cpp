@@ -5,6 +5,10 @@
 namespace elite_ops::cpu {
 namespace {
 
+// Registers in which channels are compared, at most: AVX-512 compares into masks, and GCC takes
+// vectors of 64 bytes apart for them.
+constexpr VectorBytes kWidestCompared = 32;
+
 // A number of the size of T for each channel of a register: what comparing registers gives.
 template <typename T>
 using Integer = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
@@ -100,7 +104,7 @@ template <typename T>
 bool sparse_max_pool(const KernelTable& in_rows, int64_t channels, const T* features, T* out,
                      int32_t* argmax, VectorBytes width) {
   return for_each_column(
-      in_rows, features, channels, width,
+      in_rows, features, channels, std::min(width, kWidestCompared),
       [&](auto bytes, int64_t i, const MeetingList& met) __attribute__((always_inline)) {
         for_each_part<T, bytes>(
             0, channels, [&](auto b, auto vectors, int64_t c) __attribute__((always_inline)) {
@@ -114,7 +118,7 @@ template <typename T>
 bool sparse_max_pool_backward(const KernelTable& out_rows, int64_t channels, const T* grad_out,
                               const int32_t* argmax, T* grad_features, VectorBytes width) {
   return for_each_column(
-      out_rows, grad_out, channels, width,
+      out_rows, grad_out, channels, std::min(width, kWidestCompared),
       [&](auto bytes, int64_t i, const MeetingList& met) __attribute__((always_inline)) {
         for_each_part<T, bytes>(
             0, channels, [&](auto b, auto vectors, int64_t c) __attribute__((always_inline)) {
