@@ -32,6 +32,13 @@ from elite_ops.ops.serialize import (
     serialize,
 )
 from elite_ops.ops.sparse_conv import sparse_conv, sparse_conv_fused
+from elite_ops.ops.sparse_depthwise_conv import sparse_depthwise_conv
+from elite_ops.ops.sparse_pool import (
+    global_avg_pool,
+    global_max_pool,
+    sparse_avg_pool,
+    sparse_max_pool,
+)
 from elite_ops.ops.transition import PointTransition, Transition, build_transition, transition
 from elite_ops.ops.voxel_to_point import voxel_to_point
 from elite_ops.ops.voxelize import voxelize
@@ -68,6 +75,8 @@ __all__ = [
     "distillation_loss",
     "empty_cpu_cache",
     "encode_voxels",
+    "global_avg_pool",
+    "global_max_pool",
     "hard_voxelize",
     "intersect_segments",
     "linear_fused",
@@ -84,8 +93,11 @@ __all__ = [
     "segment_mean",
     "segment_sum",
     "serialize",
+    "sparse_avg_pool",
     "sparse_conv",
     "sparse_conv_fused",
+    "sparse_depthwise_conv",
+    "sparse_max_pool",
     "transition",
     "voxel_to_point",
     "voxelize",

@@ -17,7 +17,8 @@ def autocast(*tensors: Tensor | None) -> tuple[Any, ...]:
     """
     first = tensors[0]
     assert first is not None
-    if not torch.is_autocast_enabled(first.device.type):
+    kind = first.device.type
+    if not torch.amp.is_autocast_available(kind) or not torch.is_autocast_enabled(kind):
         return tensors
-    dtype = torch.get_autocast_dtype(first.device.type)
+    dtype = torch.get_autocast_dtype(kind)
     return tuple(t if t is None or t.dtype == torch.float64 else t.to(dtype) for t in tensors)

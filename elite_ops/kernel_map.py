@@ -79,14 +79,18 @@ class KernelMap:
             )
         return self._out_rows
 
+    def check_not_padded(self, op: str) -> None:
+        """Raises a ValueError in the op's name if not all output rows are valid."""
+        if self.num_rows is not None:
+            raise ValueError(f"{op}: `kernel_map` must have valid rows alone, got a padded one")
+
     def swapped(self) -> KernelMap:
         """The map with inputs and outputs exchanged: that of the inverse convolution.
 
         Raises:
             ValueError: if not all output rows are valid.
         """
-        if self.num_rows is not None:
-            raise ValueError("KernelMap: a map of a padded buffer can't be swapped")
+        self.check_not_padded("KernelMap.swapped")
         in_rows = self.out_rows.flip(0) if self.symmetric else self.out_rows
         return KernelMap(in_rows, self.num_out, self.geometry.swapped(), out_rows=self.in_rows)
 

@@ -35,12 +35,16 @@ FLOORS = [
     {"elite_ops.sparse_tensor"},
     {"elite_ops.reference"},
     {"elite_ops.ops"},
-    {"elite_ops.kernel_map", "elite_ops.voxels"},
+    {"elite_ops.voxel_set", "elite_ops.voxels"},
+    {"elite_ops.ops.kernel_map"},  # a voxel set builds its maps
+    {"elite_ops.kernel_map"},
+    {"elite_ops.kernel_geometry"},
     {
         "elite_ops.arguments",
-        "elite_ops.triple",
+        "elite_ops.autocast",
         "elite_ops.errors",
         "elite_ops.memory",
+        "elite_ops.per_axis",
         "elite_ops._extension",
     },
 ]
@@ -77,9 +81,12 @@ def module_name(path: Path) -> str:
 
 
 def floor_of(module: str) -> int | None:
-    for level, names in enumerate(FLOORS):
-        if any(module == name or module.startswith(name + ".") for name in names):
-            return level
+    """That of the longest name that it is, or is in."""
+    while module:
+        for level, names in enumerate(FLOORS):
+            if module in names:
+                return level
+        module = module.rpartition(".")[0]
     return None
 
 

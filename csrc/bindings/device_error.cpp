@@ -62,6 +62,13 @@ constexpr Text kTexts[] = {
      "swap_kernel_map: `rows` must be in [-1, num_rows)"},
     {ErrorSource::kSwapKernelMap, kDuplicateIndices,
      "swap_kernel_map: `rows` must name a row once under each offset"},
+    {ErrorSource::kSparseAvgPool, kIndexOutOfRange,
+     "sparse_avg_pool: `in_rows` must be -1 or a row of `features`, `out_rows` of the result"},
+    {ErrorSource::kSparseDepthwiseConv, kIndexOutOfRange,
+     "sparse_depthwise_conv: `in_rows` must be -1 or a row of `features`, `out_rows` of the "
+     "result"},
+    {ErrorSource::kSparseMaxPool, kIndexOutOfRange,
+     "sparse_max_pool: `in_rows` must be -1 or a row of `features`, `out_rows` of the result"},
     {ErrorSource::kVoxelize, kIndexOutOfRange,
      "voxelize: `batch_index` must be at least 0 and below `batch_size`"},
     {ErrorSource::kVoxelize, kCapacityExceeded,

@@ -25,6 +25,9 @@ enum class ErrorSource : int {
   kSerialize,
   kSparseConv,
   kSwapKernelMap,
+  kSparseAvgPool,
+  kSparseDepthwiseConv,
+  kSparseMaxPool,
   kVoxelize,
   kCount
 };

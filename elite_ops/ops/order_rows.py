@@ -47,8 +47,7 @@ def order_rows(kernel_map: KernelMap) -> KernelMap:
     *Deterministic:* yes.
     *Source:* sorting rows by neighbour mask is spconv's (Yan et al., 2018); the short key is ours.
     """
-    if kernel_map.num_rows is not None:
-        raise ValueError("order_rows: `kernel_map` must have valid rows alone, got a padded one")
+    kernel_map.check_not_padded("order_rows")
     kernel_size = kernel_map.geometry.in_3d().kernel_size
     order, in_rows = torch.ops.elite_ops.order_rows(kernel_map.in_rows, kernel_size)
     return kernel_map.replace(RowOrder(order, in_rows))

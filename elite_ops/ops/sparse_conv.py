@@ -45,8 +45,7 @@ def sparse_conv(
     *Deterministic:* yes, bit for bit, whatever the number of threads; gradients too.
     *Source:* Graham et al., Submanifold sparse convolutional networks, CVPR 2018.
     """
-    if kernel_map.num_rows is not None:
-        raise ValueError("sparse_conv: `kernel_map` must have valid rows alone, got a padded one")
+    kernel_map.check_not_padded("sparse_conv")
     features, weight, bias = autocast(features, weight, bias)
     needs_grad = torch.is_grad_enabled() and features.requires_grad
     out: Tensor = torch.ops.elite_ops.sparse_conv(

@@ -270,6 +270,25 @@ def sparse_conv_fused(scene: Scene, dtype: torch.dtype) -> Calls:
 
 
 @case(*FLOATS)
+def sparse_depthwise_conv(scene: Scene, dtype: torch.dtype) -> Calls:
+    kernel_map = scene.kernel_map
+    for channels in (64, 3):
+        features = numbers(dtype, kernel_map.num_in, channels)
+        weight, bias = numbers(dtype, 27, channels, seed=1), numbers(dtype, channels, seed=2)
+        yield features, weight, bias, *table(kernel_map)
+        yield features, weight, None, *table(kernel_map)
+
+
+@case(*FLOATS)
+def sparse_depthwise_conv_backward_weight(scene: Scene, dtype: torch.dtype) -> Calls:
+    kernel_map = scene.kernel_map
+    for channels in (64, 3):
+        rows, size = kernel_map.num_in, channels
+        features, grad_out = (numbers(dtype, rows, size, seed=seed) / 32 for seed in (0, 1))
+        yield features, grad_out, *table(kernel_map)
+
+
+@case(*FLOATS)
 def linear_fused(scene: Scene, dtype: torch.dtype) -> Calls:
     inverse = scene.segments[0].inverse
     features = numbers(dtype, scene.segments[0].num_segments, 64)
@@ -277,6 +296,39 @@ def linear_fused(scene: Scene, dtype: torch.dtype) -> Calls:
     residual = numbers(dtype, len(features), 48, seed=3)
     yield features, None, weight, bias, [residual], [None], 0.125
     yield features, inverse, weight, None, [residual], [inverse], 1.0, every_row_of(inverse)
+
+
+# ---- pools ---------------------------------------------------------------------------------------
+
+
+@case(*FLOATS)
+def sparse_max_pool(scene: Scene, dtype: torch.dtype) -> Calls:
+    for channels in (64, 3):
+        yield numbers(dtype, scene.kernel_map.num_in, channels), *table(scene.kernel_map)[:2]
+
+
+@case(*FLOATS)
+def sparse_max_pool_backward(scene: Scene, dtype: torch.dtype) -> Calls:
+    for features, in_rows, out_rows in sparse_max_pool(scene, dtype):
+        argmax = OPS.sparse_max_pool(features, in_rows, out_rows)[1]
+        yield numbers(dtype, *argmax.shape, seed=1), argmax, out_rows
+
+
+@case(*FLOATS)
+def sparse_max_pool_take(scene: Scene, dtype: torch.dtype) -> Calls:
+    yield from sparse_max_pool_backward(scene, dtype)
+
+
+@case(*FLOATS)
+def sparse_avg_pool(scene: Scene, dtype: torch.dtype) -> Calls:
+    yield from sparse_max_pool(scene, dtype)
+
+
+@case(*FLOATS)
+def sparse_avg_pool_backward(scene: Scene, dtype: torch.dtype) -> Calls:
+    for features, in_rows, out_rows in sparse_avg_pool(scene, dtype):
+        counts = OPS.sparse_avg_pool(features, in_rows, out_rows)[1]
+        yield numbers(dtype, *features.shape, seed=1), counts, in_rows, out_rows
 
 
 # ---- images, boxes and losses --------------------------------------------------------------------
