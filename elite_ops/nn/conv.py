@@ -13,6 +13,7 @@ from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap
 from elite_ops.nn.module import SparseModule
 from elite_ops.ops.sparse_conv import sparse_conv
+from elite_ops.ops.sparse_depthwise_conv import sparse_depthwise_conv
 from elite_ops.per_axis import per_axis
 from elite_ops.sparse_tensor import SparseTensor
 from elite_ops.voxel_set import VoxelSet
@@ -129,7 +130,14 @@ def grouped_conv(
     bias: Tensor | None,  # [C_out]
     groups: int,
 ) -> Tensor:  # [V_out, C_out]
-    """Each group's outputs from its inputs alone, one convolution a group."""
+    """Each group's outputs from its inputs alone, one convolution a group.
+
+    With as many groups as input channels, each of which has several outputs, the convolution is
+    depthwise on repeated channels.
+    """
+    if groups == features.shape[1]:
+        repeated = features.repeat_interleave(weight.numel() // (weight.shape[0] * groups), dim=1)
+        return sparse_depthwise_conv(repeated, weight.flatten(1), kernel_map, bias)
     parts = zip(
         features.chunk(groups, 1),
         weight.chunk(groups, 1 if weight.shape[1] == features.shape[1] else 2),

@@ -98,6 +98,5 @@ def _keys(indices: Tensor, shape: Sequence[int]) -> Tensor:
 
 def _is_inside(indices: Tensor, shape: Sequence[int]) -> Tensor:
     cell = indices[:, 1:]
-    inside: Tensor = (cell >= 0) & (cell < torch.tensor(shape, device=cell.device))
-    everywhere: Tensor = inside.all(1)
-    return everywhere
+    inside = (cell >= 0) & (cell < torch.tensor(shape, device=cell.device))
+    return inside.all(1)
