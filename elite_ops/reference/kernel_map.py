@@ -67,7 +67,8 @@ def output_voxels(
         cell[valid & _is_inside(cell, shape)]
         for cell, valid in _inputs(indices, geometry.swapped())
     ]
-    return torch.unique(torch.cat(reached), dim=0).int()
+    found: Tensor = torch.unique(torch.cat(reached), dim=0).int()
+    return found
 
 
 def _inputs(indices: Tensor, geometry: KernelGeometry) -> Iterator[tuple[Tensor, Tensor]]:
