@@ -22,6 +22,7 @@ from elite_ops.ops.sparse_conv import sparse_conv, sparse_conv_fused
 from elite_ops.ops.transition import PointTransition, Transition, build_transition, transition
 from elite_ops.ops.voxel_to_point import voxel_to_point
 from elite_ops.ops.voxelize import voxelize
+from elite_ops.registration import refuse_missing_derivatives
 from elite_ops.sparse_tensor import SparseTensor
 from elite_ops.voxels import Voxels
 
@@ -64,3 +65,5 @@ __all__ = [
     "voxel_to_point",
     "voxelize",
 ]
+
+refuse_missing_derivatives()  # now that every op has registered its own

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from elite_ops.registration import register_fake
+
 __all__ = ["confusion_matrix"]
 
 
@@ -47,4 +49,4 @@ def _fake(prediction: Tensor, target: Tensor, num_classes: int) -> Tensor:
     return prediction.new_empty(num_classes, num_classes)
 
 
-torch.library.register_fake("elite_ops::confusion_matrix", _fake)
+register_fake("confusion_matrix", _fake)

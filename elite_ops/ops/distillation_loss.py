@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 from elite_ops.ops.segments import build_segments
+from elite_ops.registration import (
+    compute_in_float32_under_autocast,
+    register_autograd,
+    register_fake,
+)
 
 __all__ = ["distillation_loss"]
 
@@ -120,8 +125,7 @@ def _backward(ctx: Any, grad_loss: Tensor, _grad_scale: Tensor) -> tuple[Tensor 
     return grad_student, None, None, None, None, None
 
 
-torch.library.register_fake("elite_ops::distillation_loss", _fake)
-torch.library.register_fake("elite_ops::distillation_loss_backward", _fake_backward)
-torch.library.register_autograd(
-    "elite_ops::distillation_loss", _backward, setup_context=_setup_context
-)
+register_fake("distillation_loss", _fake)
+register_fake("distillation_loss_backward", _fake_backward)
+register_autograd("distillation_loss", _backward, setup_context=_setup_context)
+compute_in_float32_under_autocast("distillation_loss")

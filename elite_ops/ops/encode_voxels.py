@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.ops.segments import Segments
+from elite_ops.registration import register_autograd, register_fake
 
 __all__ = ["encode_voxels"]
 
@@ -105,6 +106,6 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     return (*[None] * 5, *gradients, *[None] * 4)
 
 
-torch.library.register_fake("elite_ops::encode_voxels", _fake)
-torch.library.register_fake("elite_ops::encode_voxels_backward", _fake_backward)
-torch.library.register_autograd("elite_ops::encode_voxels", _backward, setup_context=_setup_context)
+register_fake("encode_voxels", _fake)
+register_fake("encode_voxels_backward", _fake_backward)
+register_autograd("encode_voxels", _backward, setup_context=_setup_context)

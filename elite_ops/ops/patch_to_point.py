@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.ops.segments import build_segments
+from elite_ops.registration import register_autograd, register_fake
 
 __all__ = ["patch_to_point"]
 
@@ -108,8 +109,6 @@ def _backward(ctx: Any, grad_out: Tensor, _grad_cell: Tensor) -> tuple[Tensor | 
     return grad_patches, None, None, None, None
 
 
-torch.library.register_fake("elite_ops::patch_to_point", _fake)
-torch.library.register_fake("elite_ops::patch_to_point_backward", _fake_backward)
-torch.library.register_autograd(
-    "elite_ops::patch_to_point", _backward, setup_context=_setup_context
-)
+register_fake("patch_to_point", _fake)
+register_fake("patch_to_point_backward", _fake_backward)
+register_autograd("patch_to_point", _backward, setup_context=_setup_context)

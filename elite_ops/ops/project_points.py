@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from elite_ops.registration import register_fake
+
 __all__ = ["project_points"]
 
 
@@ -63,4 +65,4 @@ def _fake(
     return pixel, points.new_empty(num_points, dtype=torch.bool)
 
 
-torch.library.register_fake("elite_ops::project_points", _fake)
+register_fake("project_points", _fake)
