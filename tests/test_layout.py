@@ -36,7 +36,9 @@ FLOORS = [
     {"elite_ops.reference"},
     {"elite_ops.ops"},
     {"elite_ops.kernel_map", "elite_ops.voxels"},
+    {"elite_ops.image_size"},
     {
+        "elite_ops.arguments",
         "elite_ops.triple",
         "elite_ops.errors",
         "elite_ops.memory",

@@ -60,7 +60,7 @@ def distillation_loss(
         >>> distillation_loss(student, teacher, index, reduction="sum")  # log(2)
         tensor(0.6931)
 
-    *Differentiable:* in `student_logits`.
+    *Differentiable:* in `student_logits`, once.
     *Sync:* none.
     *Deterministic:* yes; the loss, and each row's gradient, are sums in a fixed order.
     *Source:* ELiTe (Zhang et al., ICME 2024), patch-to-point multi-stage knowledge distillation.

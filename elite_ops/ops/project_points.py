@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from elite_ops.image_size import height_and_width
 from elite_ops.registration import register_fake
 
 __all__ = ["project_points"]
@@ -50,7 +51,7 @@ def project_points(
     *Deterministic:* yes, and equal on all devices.
     *Source:* ELiTe (Zhang et al., ICME 2024), point-pixel correspondence.
     """
-    height, width = image_size
+    height, width = height_and_width("project_points", image_size)
     pixel, valid = torch.ops.elite_ops.project_points(
         points, projection, batch_index, height, width
     )
