@@ -38,7 +38,7 @@ def distillation_loss(
         teacher_logits: one row per point, in the dtype of `student_logits`; treated as constants.
         index: each point's row of `student_logits`, -1 for none (such a point is left out, as if
             its row of `teacher_logits` were not there). By default row p belongs to point p.
-        temperature: divides both logits.
+        temperature: divides both logits; a positive normal number of float32.
         weight: multiplies each point's term, and does not enter the divisor; float32, or float64
             with float64 logits.
         reduction: what divides the sum of the terms of the P' points that have a row: "mean" P' * C

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
