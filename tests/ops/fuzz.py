@@ -6,6 +6,7 @@ one of ERRORS in words that name the op; everything else is a fault, printed wit
 pattern: with "." they are all, as in the test.
 """
 
+import contextlib
 import random
 import re
 import resource
@@ -18,6 +19,8 @@ from fuzz_scene import Arguments, recorded_calls
 from fuzz_spoil import spoil, without_rows
 from torch import Tensor
 from torch._library.simple_registry import singleton as registry
+
+from elite_ops import check_device_errors
 
 ERRORS = (ValueError, TypeError, IndexError, NotImplementedError, RuntimeError)
 BYTES = 4 << 30  # of memory that a call may ask for; more is refused, and has to be said well
@@ -120,7 +123,10 @@ def main(first: int, count: int, pattern: str = ".") -> int:
     for seed in range(first, first + count):
         name, arguments = drawn(seed, ops, calls)
         print(seed, file=sys.stderr)  # the last one is what crashed
-        if fault := fault_of(name, arguments):
+        fault = fault_of(name, arguments)
+        with contextlib.suppress(IndexError):  # what this call's kernels report is not the next's
+            check_device_errors()
+        if fault:
             faults += 1
             print(f"seed {seed}: {name}: {fault}")
             for key, value in arguments.items():
