@@ -42,6 +42,7 @@ from elite_ops.ops.sparse_pool import (
 from elite_ops.ops.transition import PointTransition, Transition, build_transition, transition
 from elite_ops.ops.voxel_to_point import voxel_to_point
 from elite_ops.ops.voxelize import voxelize
+from elite_ops.registration import refuse_missing_derivatives
 from elite_ops.sparse_tensor import SparseTensor, cat
 from elite_ops.voxel_set import VoxelSet
 from elite_ops.voxels import Voxels
@@ -102,3 +103,5 @@ __all__ = [
     "voxel_to_point",
     "voxelize",
 ]
+
+refuse_missing_derivatives()  # now that every op has registered its own
