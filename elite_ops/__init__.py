@@ -16,11 +16,12 @@ from elite_ops.ops.nearest_rows import nearest_rows
 from elite_ops.ops.nms import nms
 from elite_ops.ops.patch_to_point import patch_to_point
 from elite_ops.ops.project_points import project_points
-from elite_ops.ops.segment_reduce import segment_max, segment_mean, segment_sum
+from elite_ops.ops.segment_reduce import segment_max, segment_mean, segment_min, segment_sum
+from elite_ops.ops.segment_softmax import segment_logsumexp, segment_softmax
 from elite_ops.ops.segments import Segments, build_all_segments, build_segments, intersect_segments
 from elite_ops.ops.sparse_conv import sparse_conv, sparse_conv_fused
 from elite_ops.ops.transition import PointTransition, Transition, build_transition, transition
-from elite_ops.ops.voxel_to_point import voxel_to_point
+from elite_ops.ops.voxel_to_point import gather_segments, voxel_to_point
 from elite_ops.ops.voxelize import voxelize
 from elite_ops.sparse_tensor import SparseTensor
 from elite_ops.voxels import Voxels
@@ -45,6 +46,7 @@ __all__ = [
     "distillation_loss",
     "empty_cpu_cache",
     "encode_voxels",
+    "gather_segments",
     "group_rows",
     "intersect_segments",
     "linear_fused",
@@ -55,8 +57,11 @@ __all__ = [
     "on_cuda",
     "patch_to_point",
     "project_points",
+    "segment_logsumexp",
     "segment_max",
     "segment_mean",
+    "segment_min",
+    "segment_softmax",
     "segment_sum",
     "sparse_conv",
     "sparse_conv_fused",

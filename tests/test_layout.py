@@ -36,7 +36,13 @@ FLOORS = [
     {"elite_ops.reference"},
     {"elite_ops.ops"},
     {"elite_ops.kernel_map", "elite_ops.voxels"},
-    {"elite_ops.triple", "elite_ops.errors", "elite_ops.memory", "elite_ops._extension"},
+    {
+        "elite_ops.arguments",
+        "elite_ops.triple",
+        "elite_ops.errors",
+        "elite_ops.memory",
+        "elite_ops._extension",
+    },
 ]
 WITHOUT_FLOOR = {"elite", "elite.__main__", "elite_ops"}  # what users call or import
 

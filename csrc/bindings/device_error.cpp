@@ -42,6 +42,8 @@ constexpr Text kTexts[] = {
      "patch_to_point: `pixel` must lie inside its image, and `batch_index` name one"},
     {ErrorSource::kProjectPoints, kIndexOutOfRange,
      "project_points: `batch_index` must be in [0, batch_size)"},
+    {ErrorSource::kSegmentsFromCsr, kIndexOutOfRange,
+     "segments_from_csr: `offsets` must rise from 0 to at most the number of points"},
     {ErrorSource::kSparseConv, kIndexOutOfRange,
      "sparse_conv: `neighbors` must be -1 or a row of `features`, and `order` a row of the result"},
     {ErrorSource::kVoxelize, kIndexOutOfRange,

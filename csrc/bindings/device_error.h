@@ -18,6 +18,7 @@ enum class ErrorSource : int {
   kMajorityVote,
   kPatchToPoint,
   kProjectPoints,
+  kSegmentsFromCsr,
   kSparseConv,
   kVoxelize,
   kCount
