@@ -67,7 +67,9 @@ def segment_mean(
 
 
 @overload
-def segment_max(src: Tensor, segments: Segments, *, return_indices: Literal[False] = ...) -> Tensor: ...
+def segment_max(
+    src: Tensor, segments: Segments, *, return_indices: Literal[False] = ...
+) -> Tensor: ...
 @overload
 def segment_max(
     src: Tensor, segments: Segments, *, return_indices: Literal[True]
@@ -106,7 +108,9 @@ def segment_max(
 
 
 @overload
-def segment_min(src: Tensor, segments: Segments, *, return_indices: Literal[False] = ...) -> Tensor: ...
+def segment_min(
+    src: Tensor, segments: Segments, *, return_indices: Literal[False] = ...
+) -> Tensor: ...
 @overload
 def segment_min(
     src: Tensor, segments: Segments, *, return_indices: Literal[True]

@@ -80,9 +80,7 @@ class Segments:
             tensor([1, 0, 2], dtype=torch.int32)
         """
         if index.dtype not in (torch.int32, torch.int64):
-            raise TypeError(
-                f"Segments.from_coo: `index` must be int32 or int64, got {index.dtype}"
-            )
+            raise TypeError(f"Segments.from_coo: `index` must be int32 or int64, got {index.dtype}")
         if num_segments is None:
             num_segments = max(int(index.max()) + 1, 0) if index.numel() > 0 else 0
         if index.dtype == torch.int64:
@@ -138,7 +136,9 @@ class Segments:
         for name, want in zip(("order", "offsets"), built, strict=True):
             got = getattr(self, name)
             if (got.dtype, got.shape) != (want.dtype, want.shape) or not torch.equal(got, want):
-                raise ValueError(f"Segments: `{name}` must be what build_segments makes of `inverse`")
+                raise ValueError(
+                    f"Segments: `{name}` must be what build_segments makes of `inverse`"
+                )
 
 
 def build_segments(
@@ -254,9 +254,7 @@ def _fake(inverse: Sequence[Tensor], num_segments: Sequence[int]) -> tuple[Tenso
     return inverse[0].new_empty(num_points), inverse[0].new_empty(num_offsets)
 
 
-def _fake_from_csr(
-    offsets: Tensor, num_points: int | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
+def _fake_from_csr(offsets: Tensor, num_points: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
     if num_points is None:
         num_points = torch.library.get_ctx().new_dynamic_size()
     points = offsets.new_empty(num_points, dtype=torch.int32)

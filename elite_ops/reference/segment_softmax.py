@@ -18,7 +18,8 @@ def segment_softmax(
 ) -> Tensor:  # [N, C]
     powers = (src - voxel_to_point(_largest(src, inverse, num_segments), inverse)).exp()
     sums = voxel_to_point(segment_sum(powers, inverse, num_segments), inverse)
-    return torch.where(inverse[:, None] >= 0, powers / sums, 0)
+    is_inside = inverse[:, None] >= 0
+    return torch.where(is_inside, powers / torch.where(is_inside, sums, 1), 0)
 
 
 def segment_logsumexp(
