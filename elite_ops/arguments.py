@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -21,8 +21,10 @@ def integer(op: str, name: str, value: Any) -> int:
     Raises:
         TypeError: if `value` is no integer.
     """
-    if isinstance(value, (int, torch.SymInt)):
+    if isinstance(value, int):
         return value
+    if isinstance(value, torch.SymInt):
+        return cast(int, value)
     try:
         return operator.index(value)
     except TypeError:

@@ -3,10 +3,8 @@
 #include <ATen/EmptyTensor.h>
 #include <ATen/ops/empty.h>
 #include <c10/core/Allocator.h>
-#include <c10/util/accumulate.h>
 
 #include <cstring>
-#include <new>
 
 #include "cpu/memory_pool.h"
 
@@ -32,18 +30,6 @@ at::Tensor empty(at::IntArrayRef sizes, const at::TensorOptions& options,
   static PoolAllocator allocator;
   return at::detail::empty_generic(sizes, &allocator, c10::DispatchKeySet(c10::DispatchKey::CPU),
                                    c10::typeMetaToScalarType(options.dtype()), memory_format);
-}
-
-at::Tensor empty_for(const char* op, const char* argument, at::IntArrayRef sizes,
-                     const at::TensorOptions& options) {
-  try {
-    return empty(sizes, options);
-  } catch (const std::bad_alloc&) {
-    const int64_t bytes =
-        c10::multiply_integers(sizes) * static_cast<int64_t>(options.dtype().itemsize());
-    TORCH_CHECK_WITH(OutOfMemoryError, false, op, ": `", argument, "` asks for ", bytes,
-                     " bytes, which there are not");
-  }
 }
 
 }  // namespace elite_ops

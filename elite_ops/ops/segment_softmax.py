@@ -111,7 +111,8 @@ def _backward_softmax_backward(
     ops = torch.ops.elite_ops
 
     def sums_at_points(rows: Tensor) -> Tensor:
-        return ops.voxel_to_point(ops.segment_sum(rows * out, *segments), *segments)
+        sums: Tensor = ops.voxel_to_point(ops.segment_sum(rows * out, *segments), *segments)
+        return sums
 
     by_grad_out = ops.segment_softmax_backward(grad_grad, out, *segments)
     below_sum = grad_grad * (grad_out - sums_at_points(grad_out))

@@ -255,9 +255,8 @@ def _fake(inverse: Sequence[Tensor], num_segments: Sequence[int]) -> tuple[Tenso
 
 
 def _fake_from_csr(offsets: Tensor, num_points: int | None = None) -> tuple[Tensor, Tensor, Tensor]:
-    if num_points is None:
-        num_points = torch.library.get_ctx().new_dynamic_size()
-    points = offsets.new_empty(num_points, dtype=torch.int32)
+    size = torch.library.get_ctx().new_dynamic_size() if num_points is None else num_points
+    points = offsets.new_empty(size, dtype=torch.int32)
     return points, torch.empty_like(points), offsets.new_empty(offsets.shape, dtype=torch.int32)
 
 
