@@ -75,6 +75,10 @@ struct Segment {
                               scalar_t* __restrict__ sum) const {
     std::fill_n(sum, channels, -std::numeric_limits<scalar_t>::infinity());
     if (count == 0) return;
+    if (count == 1) {  // half of a scan's voxels; logarithms are what takes time
+      std::copy_n(src + points[0] * channels, channels, sum);
+      return;
+    }
     find_largest(src, largest);
     std::fill_n(sum, channels, scalar_t(0));
     for (int64_t k = 0; k < count; ++k) {
