@@ -86,7 +86,7 @@ void segment_min(const scalar_t* src, int64_t channels, const Csr& segments, sca
 template <typename scalar_t>
 void segment_take(const scalar_t* src, const int32_t* argmax, int64_t num_points,
                   int64_t num_segments, int64_t channels, scalar_t* out) {
-  parallel_for(0, num_segments, 1024, [&](int64_t begin, int64_t end) {
+  parallel_for(0, num_segments, 256, [&](int64_t begin, int64_t end) {
     for (int64_t v = begin; v < end; ++v) {
       for (int64_t c = 0; c < channels; ++c) {
         const int64_t point = argmax[v * channels + c];

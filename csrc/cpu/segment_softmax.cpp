@@ -116,7 +116,7 @@ void for_each_segment(const scalar_t* src, int64_t channels, const Csr& segments
 // Clears the rows of the points in no segment.
 template <typename scalar_t>
 void clear_others(const Csr& segments, int64_t num_points, int64_t channels, scalar_t* rows) {
-  parallel_for(segments.offsets[segments.rows], num_points, 1024, [&](int64_t begin, int64_t end) {
+  parallel_for(segments.offsets[segments.rows], num_points, 256, [&](int64_t begin, int64_t end) {
     for (int64_t e = begin; e < end; ++e) {
       std::fill_n(rows + segments.columns[e] * channels, channels, scalar_t(0));
     }

@@ -132,7 +132,5 @@ def test_takes_any_integer(device: torch.device) -> None:
     labels, segments = random_case(50, 7, 5, device)
     want = majority_vote(labels, segments, 5)
     assert torch.equal(majority_vote(labels, segments, torch.tensor(5)), want)  # type: ignore[arg-type]
-    with pytest.raises(
-        TypeError, match=r"majority_vote: `num_classes` must be an integer, got"
-    ):
+    with pytest.raises(TypeError, match=r"majority_vote: `num_classes` must be an integer, got"):
         majority_vote(labels, segments, 5.0)  # type: ignore[arg-type]
