@@ -56,10 +56,11 @@ def call_every_op() -> None:
     )
     indices, rows = voxels.indices, voxels.indices.shape[0]
     kernel_map = elite_ops.build_kernel_map(indices, spatial_shape=(4, 4, 4), batch_size=2)
-    segments = build_segments(voxels.inverse, rows)
+    segments = build_segments(voxels.point_rows, rows)
     call_voxel_ops(points, indices, segments)
     for dtype in (torch.float32, torch.bfloat16):
         call_convolutions(kernel_map, dtype)
+    call_strided(voxels)
     call_point_ops(points, batch_index)
 
 
@@ -75,6 +76,10 @@ def call_voxel_ops(points: Tensor, indices: Tensor, segments: elite_ops.Segments
             points, segments, indices, weight, bias, voxel_size=size, origin=origin
         )
     )
+    differentiated(elite_ops.segment_min(features(40), segments))
+    differentiated(elite_ops.segment_softmax(features(40), segments))
+    differentiated(elite_ops.segment_logsumexp(features(40), segments))
+    elite_ops.Segments.from_csr(torch.tensor([0, 3, 3, 40]))
     labels = torch.arange(40) % 5
     elite_ops.majority_vote(labels, segments, 5)
     coarse = build_segments(segments.inverse.clamp(max=3), 4)
@@ -84,7 +89,7 @@ def call_voxel_ops(points: Tensor, indices: Tensor, segments: elite_ops.Segments
 
 
 def call_convolutions(kernel_map: elite_ops.KernelMap, dtype: torch.dtype) -> None:
-    rows = kernel_map.neighbors.shape[1]
+    rows = kernel_map.num_out
     weight = torch.randn(27, 4, 4, dtype=dtype, requires_grad=True)
     bias = torch.randn(4, dtype=dtype, requires_grad=True)
     differentiated(elite_ops.sparse_conv(features(rows, 4, dtype), weight, kernel_map, bias))
@@ -92,11 +97,32 @@ def call_convolutions(kernel_map: elite_ops.KernelMap, dtype: torch.dtype) -> No
         x = features(rows, 4, dtype)
         elite_ops.sparse_conv_fused(x, weight, kernel_map, bias, residual=x)
         elite_ops.linear_fused(x, weight[0], bias)
-    elite_ops.group_rows(kernel_map)
+    elite_ops.order_rows(kernel_map)
+
+
+def call_strided(voxels: elite_ops.Voxels) -> None:
+    geometry = elite_ops.KernelGeometry.of(3, stride=2, padding=1)
+    x = elite_ops.SparseTensor(features(len(voxels)), voxels)
+    outputs, kernel_map = voxels.kernel_map(geometry)
+    weight = features(27)
+    differentiated(elite_ops.sparse_depthwise_conv(x.features, weight, kernel_map))
+    for pool in (elite_ops.sparse_max_pool, elite_ops.sparse_avg_pool):
+        differentiated(pool(x.features, kernel_map))
+    voxels.kernel_map_onto(outputs, geometry)
+    x.union(x.select(torch.arange(len(x)) % 2 == 0))
 
 
 def call_point_ops(points: Tensor, batch_index: Tensor) -> None:
     xyz = points[:, :3].contiguous()
+    voxels = elite_ops.hard_voxelize(
+        points.clone().requires_grad_(),
+        spatial_shape=(4, 4, 4),
+        point_cloud_range=(0, 0, 0, 1, 1, 1),
+        max_points=3,
+        max_voxels=20,
+    )
+    differentiated(voxels.points)
+    elite_ops.build_serialization(voxels.indices, order="hilbert")
     elite_ops.nearest_rows(xyz, xyz[:7])
     elite_ops.nms(torch.rand(9, 4).sort(1)[0], torch.rand(9), 0.5)
     pixel, _ = elite_ops.project_points(points, torch.rand(2, 3, 4), (8, 16), batch_index)
