@@ -44,7 +44,9 @@ FLOORS = [
         "elite_ops.autocast",
         "elite_ops.errors",
         "elite_ops.memory",
+        "elite_ops.image_size",
         "elite_ops.per_axis",
+        "elite_ops.registration",
         "elite_ops._extension",
     },
 ]

@@ -23,6 +23,7 @@ enum class ErrorSource : int {
   kPatchToPoint,
   kProjectPoints,
   kSerialize,
+  kSegmentsFromCsr,
   kSparseConv,
   kSwapKernelMap,
   kSparseAvgPool,

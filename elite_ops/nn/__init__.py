@@ -11,16 +11,30 @@ from elite_ops.nn.conv import (
     SubmanifoldConv3d,
 )
 from elite_ops.nn.module import SparseModule
+from elite_ops.nn.pool import (
+    GlobalAvgPool,
+    GlobalMaxPool,
+    SparseAvgPool2d,
+    SparseAvgPool3d,
+    SparseMaxPool2d,
+    SparseMaxPool3d,
+)
 from elite_ops.nn.sequential import OnFeatures, SparseSequential
 
 __all__ = [
+    "GlobalAvgPool",
+    "GlobalMaxPool",
     "OnFeatures",
+    "SparseAvgPool2d",
+    "SparseAvgPool3d",
     "SparseConv2d",
     "SparseConv3d",
     "SparseConvTranspose2d",
     "SparseConvTranspose3d",
     "SparseInverseConv2d",
     "SparseInverseConv3d",
+    "SparseMaxPool2d",
+    "SparseMaxPool3d",
     "SparseModule",
     "SparseSequential",
     "SubmanifoldConv2d",

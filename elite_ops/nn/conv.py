@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from elite_ops.kernel_geometry import KernelGeometry
-from elite_ops.kernel_map import KernelMap
-from elite_ops.nn.module import SparseModule
-from elite_ops.ops.sparse_conv import sparse_conv
-from elite_ops.per_axis import per_axis
+from elite_ops.nn.convolution import SparseConvolution
 from elite_ops.sparse_tensor import SparseTensor
 from elite_ops.voxel_set import VoxelSet
 
@@ -27,116 +22,6 @@ __all__ = [
     "SubmanifoldConv2d",
     "SubmanifoldConv3d",
 ]
-
-
-class SparseConvolution(SparseModule):
-    """What all convolutions have: the kernel's geometry, a weight for each offset, and a bias.
-
-    Attributes:
-        weight: [*kernel_size, in_channels / groups, out_channels]; of a transposed convolution
-            [*kernel_size, in_channels, out_channels / groups].
-        bias: [out_channels], or None.
-    """
-
-    num_axes: ClassVar[int]
-
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        geometry: KernelGeometry,
-        *,
-        groups: int = 1,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__()
-        name = type(self).__name__
-        for argument, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if per_axis(name, argument, channels, 1) < (0,):
-                raise ValueError(f"{name}: `{argument}` must not be negative, got {channels}")
-        if groups < 1 or in_channels % groups or out_channels % groups:
-            raise ValueError(
-                f"{name}: `groups` must divide `in_channels` ({in_channels}) and `out_channels` "
-                f"({out_channels}), got {groups}"
-            )
-        self.in_channels = in_channels
-        self.out_channels = out_channels
-        self.geometry = geometry
-        self.groups = groups
-        shape = (*geometry.kernel_size, *self.weight_channels())
-        self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-        self.bias = (
-            nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
-        )
-        self.reset_parameters()
-
-    def weight_channels(self) -> tuple[int, int]:
-        """The weight's last two dimensions, those of torch's layer of the same name."""
-        return self.in_channels // self.groups, self.out_channels
-
-    @property
-    def kernel_size(self) -> tuple[int, ...]:
-        return self.geometry.kernel_size
-
-    @property
-    def torch_weight(self) -> Tensor:
-        """The weight as a view in the layout of torch's layer of the same name.
-
-        [out_channels, in_channels / groups, *kernel_size]; of a transposed convolution
-        [in_channels, out_channels / groups, *kernel_size]. It is what `torch.nn.init` expects, and
-        what weights are copied from and to:
-
-            nn.init.kaiming_normal_(conv.torch_weight)
-            with torch.no_grad():
-                conv.torch_weight.copy_(dense.weight)
-        """
-        return self.weight.permute(-1, -2, *range(self.num_axes))
-
-    def reset_parameters(self) -> None:
-        """The distribution of torch's convolutions: uniform within 1 / sqrt(fan_in)."""
-        fan_in = self.in_channels // self.groups * math.prod(self.kernel_size)
-        bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0.0
-        nn.init.uniform_(self.weight, -bound, bound)
-        if self.bias is not None:
-            nn.init.uniform_(self.bias, -bound, bound)
-
-    def convolve(self, features: Tensor, kernel_map: KernelMap) -> Tensor:
-        """The features of the output voxels."""
-        weight = self.weight.flatten(0, self.num_axes - 1)
-        if self.groups == 1:
-            return sparse_conv(features, weight, kernel_map, self.bias)
-        return grouped_conv(features, weight, kernel_map, self.bias, self.groups)
-
-    def extra_repr(self) -> str:
-        geometry = self.geometry
-        parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
-        defaults = KernelGeometry.of(1, num_axes=self.num_axes)
-        for name in ("stride", "padding", "dilation", "output_padding"):
-            is_padding = name == "padding" and geometry.submanifold
-            if getattr(geometry, name) != getattr(defaults, name) and not is_padding:
-                parts.append(f"{name}={getattr(geometry, name)}")
-        if self.groups != 1:
-            parts.append(f"groups={self.groups}")
-        return ", ".join([*parts, f"bias={self.bias is not None}"])
-
-
-def grouped_conv(
-    features: Tensor,  # [V_in, C_in]
-    weight: Tensor,  # [K, C_in / groups, C_out] or [K, C_in, C_out / groups]
-    kernel_map: KernelMap,
-    bias: Tensor | None,  # [C_out]
-    groups: int,
-) -> Tensor:  # [V_out, C_out]
-    """Each group's outputs from its inputs alone, one convolution a group."""
-    parts = zip(
-        features.chunk(groups, 1),
-        weight.chunk(groups, 1 if weight.shape[1] == features.shape[1] else 2),
-        [None] * groups if bias is None else bias.chunk(groups),
-        strict=True,
-    )
-    return torch.cat([sparse_conv(f, w, kernel_map, b) for f, w, b in parts], 1)
 
 
 class _SubmanifoldConv(SparseConvolution):

@@ -23,7 +23,8 @@ class CsrMatrix:
     """A sparse matrix by rows: row v has the entries [offsets[v], offsets[v + 1]).
 
     The buffers have a fixed size, the number of points, so that nobody waits for the device to
-    count; places after the last entry hold column -1 and weight 0.
+    count; places after the last entry hold column -1 and weight 0. Made by `build_transition`:
+    `transition` checks the shapes, and trusts the numbers.
     """
 
     offsets: Tensor  # [rows + 1] int32
@@ -141,7 +142,13 @@ def _by_points(features: Tensor, fine: Segments, coarse: Segments) -> Tensor:
             "build_transition"
         )
     out: Tensor = torch.ops.elite_ops.transition_by_points(
-        features, fine.inverse, coarse.inverse, coarse.order, coarse.offsets, coarse.num_rows
+        features,
+        fine.inverse,
+        fine.offsets,
+        coarse.inverse,
+        coarse.order,
+        coarse.offsets,
+        coarse.num_rows,
     )
     return out
 
@@ -169,6 +176,7 @@ def _fake(features: Tensor, offsets: Tensor, *rest: Tensor | None) -> Tensor:
 def _fake_by_points(
     features: Tensor,
     fine_inverse: Tensor,
+    fine_offsets: Tensor,
     coarse_inverse: Tensor,
     coarse_order: Tensor,
     coarse_offsets: Tensor,

@@ -1,4 +1,4 @@
-"""Rows of voxels copied to their points."""
+"""Rows of segments (voxels) copied to their points."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from torch import Tensor
 
 from elite_ops.ops.segments import Segments
 
-__all__ = ["voxel_to_point"]
+__all__ = ["gather_segments", "voxel_to_point"]
 
 
 def voxel_to_point(
     features: Tensor,  # [M, C]
     segments: Segments,  # of N points in M voxels
 ) -> Tensor:  # [N, C]
-    """Gives every point the row of its voxel; a point without a voxel gets 0.
+    """Gives every point the row of its voxel, or of its segment; a point without one gets 0.
+
+    `gather_segments` is the same function.
 
     Args:
         features: one row per voxel; float32, float64, float16 or bfloat16.
@@ -38,6 +40,9 @@ def voxel_to_point(
         features, segments.inverse, segments.order, segments.offsets
     )
     return out
+
+
+gather_segments = voxel_to_point
 
 
 def _fake(features: Tensor, inverse: Tensor, order: Tensor, offsets: Tensor) -> Tensor:

@@ -67,7 +67,8 @@ def output_voxels(
         cell[valid & _is_inside(cell, shape)]
         for cell, valid in _inputs(indices, geometry.swapped())
     ]
-    return torch.unique(torch.cat(reached), dim=0).int()
+    found: Tensor = torch.unique(torch.cat(reached), dim=0).int()
+    return found
 
 
 def _inputs(indices: Tensor, geometry: KernelGeometry) -> Iterator[tuple[Tensor, Tensor]]:
@@ -98,6 +99,5 @@ def _keys(indices: Tensor, shape: Sequence[int]) -> Tensor:
 
 def _is_inside(indices: Tensor, shape: Sequence[int]) -> Tensor:
     cell = indices[:, 1:]
-    inside: Tensor = (cell >= 0) & (cell < torch.tensor(shape, device=cell.device))
-    everywhere: Tensor = inside.all(1)
-    return everywhere
+    inside = (cell >= 0) & (cell < torch.tensor(shape, device=cell.device))
+    return inside.all(1)

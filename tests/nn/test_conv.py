@@ -21,7 +21,7 @@ from elite_ops.nn import (
     SubmanifoldConv2d,
     SubmanifoldConv3d,
 )
-from elite_ops.nn.conv import SparseConvolution
+from elite_ops.nn.convolution import SparseConvolution
 
 SHAPES = {2: (9, 12), 3: (9, 8, 7)}
 BATCH_SIZE = 3  # the middle sample is empty

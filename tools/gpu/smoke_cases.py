@@ -109,6 +109,13 @@ def build_segments(scene: Scene, _: torch.dtype) -> Calls:
 
 
 @case()
+def segments_from_csr(scene: Scene, _: torch.dtype) -> Calls:
+    offsets, points = scene.segments[0].offsets, len(scene.points)
+    yield offsets.long(), points
+    yield offsets, None
+
+
+@case()
 def intersect_segments(scene: Scene, _: torch.dtype) -> Calls:
     yield [s.inverse for s in scene.segments], *parts(scene.segments[0])[1:]
 
@@ -155,11 +162,38 @@ def segment_max(scene: Scene, dtype: torch.dtype) -> Calls:
 
 
 @case(*FLOATS)
+def segment_min(scene: Scene, dtype: torch.dtype) -> Calls:
+    yield from segment_max(scene, dtype)
+
+
+@case(*FLOATS)
 def segment_max_backward(scene: Scene, dtype: torch.dtype) -> Calls:
     segments = scene.segments[0]
     (src, *of_points) = next(segment_max(scene, dtype))
     argmax = OPS.segment_max(src, *of_points)[1]
     yield numbers(dtype, segments.num_segments, 20), argmax, segments.inverse
+
+
+@case(*FLOATS)
+def segment_take(scene: Scene, dtype: torch.dtype) -> Calls:
+    _, argmax, inverse = next(segment_max_backward(scene, dtype))
+    yield numbers(dtype, len(scene.points), 20, seed=1), argmax, inverse
+
+
+@case(*FLOATS)
+def segment_softmax(scene: Scene, dtype: torch.dtype) -> Calls:
+    yield from segment_max(scene, dtype)
+
+
+@case(*FLOATS)
+def segment_softmax_backward(scene: Scene, dtype: torch.dtype) -> Calls:
+    (src, *of_points) = next(segment_max(scene, dtype))
+    yield numbers(dtype, len(src), 20, seed=1), OPS.segment_softmax(src, *of_points), *of_points
+
+
+@case(*FLOATS)
+def segment_logsumexp(scene: Scene, dtype: torch.dtype) -> Calls:
+    yield from segment_max(scene, dtype)
 
 
 @case(*FLOATS)
@@ -197,7 +231,8 @@ def transition(scene: Scene, dtype: torch.dtype) -> Calls:
 def transition_by_points(scene: Scene, dtype: torch.dtype) -> Calls:
     fine, coarse = scene.segments[:2]
     features = numbers(dtype, fine.num_segments, 20)
-    yield features, fine.inverse, *parts(coarse), every_row_of(coarse.offsets[1:])
+    points = fine.inverse, fine.offsets, *parts(coarse)
+    yield features, *points, every_row_of(coarse.offsets[1:])
 
 
 @case()
