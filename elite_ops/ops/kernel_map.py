@@ -9,6 +9,7 @@ from torch import Tensor
 
 from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap, outside_inference_mode
+from elite_ops.registration import register_fake
 
 __all__ = ["build_kernel_map", "build_strided_map", "connect_voxels", "output_voxels"]
 
@@ -277,8 +278,8 @@ def _fake_swap(rows: Tensor, num_rows: int) -> Tensor:
     return rows.new_empty(rows.shape[0], num_rows)
 
 
-torch.library.register_fake("elite_ops::build_kernel_map", _fake)
-torch.library.register_fake("elite_ops::connect_voxels", _fake_connect)
-torch.library.register_fake("elite_ops::output_voxels", _fake_output)
-torch.library.register_fake("elite_ops::build_strided_map", _fake_strided)
-torch.library.register_fake("elite_ops::swap_kernel_map", _fake_swap)
+register_fake("build_kernel_map", _fake)
+register_fake("connect_voxels", _fake_connect)
+register_fake("output_voxels", _fake_output)
+register_fake("build_strided_map", _fake_strided)
+register_fake("swap_kernel_map", _fake_swap)

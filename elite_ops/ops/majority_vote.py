@@ -7,6 +7,7 @@ from torch import Tensor
 
 from elite_ops.arguments import integer
 from elite_ops.ops.segments import Segments
+from elite_ops.registration import register_fake
 
 __all__ = ["majority_vote"]
 
@@ -69,4 +70,4 @@ def _fake(
     return labels.new_empty(offsets.shape[0] - 1)
 
 
-torch.library.register_fake("elite_ops::majority_vote", _fake)
+register_fake("majority_vote", _fake)

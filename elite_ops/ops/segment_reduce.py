@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.ops.segments import Segments
+from elite_ops.registration import register_autograd, register_fake
 
 __all__ = ["segment_max", "segment_mean", "segment_min", "segment_sum"]
 
@@ -223,27 +224,19 @@ def _backward_take(ctx: Any, grad_out: Tensor) -> tuple[Tensor, None, None]:
     return torch.ops.elite_ops.segment_max_backward(grad_out, *ctx.saved_tensors), None, None
 
 
-torch.library.register_fake("elite_ops::segment_sum", _fake)
-torch.library.register_fake("elite_ops::segment_mean", _fake)
-torch.library.register_fake("elite_ops::segment_max", _fake_max)
-torch.library.register_fake("elite_ops::segment_min", _fake_max)
-torch.library.register_fake("elite_ops::segment_take", _fake_take)
-torch.library.register_fake("elite_ops::segment_mean_backward", _fake_mean_backward)
-torch.library.register_fake("elite_ops::segment_max_backward", _fake_max_backward)
-torch.library.register_autograd(
-    "elite_ops::segment_sum", _backward_sum, setup_context=_setup_context
+register_fake("segment_sum", _fake)
+register_fake("segment_mean", _fake)
+register_fake("segment_max", _fake_max)
+register_fake("segment_min", _fake_max)
+register_fake("segment_take", _fake_take)
+register_fake("segment_mean_backward", _fake_mean_backward)
+register_fake("segment_max_backward", _fake_max_backward)
+register_autograd("segment_sum", _backward_sum, setup_context=_setup_context)
+register_autograd("segment_mean", _backward_mean, setup_context=_setup_context)
+register_autograd("segment_mean_backward", _backward_mean_backward, setup_context=_setup_context)
+register_autograd("segment_max", _backward_max, setup_context=_setup_context_max)
+register_autograd("segment_min", _backward_max, setup_context=_setup_context_max)
+register_autograd(
+    "segment_max_backward", _backward_max_backward, setup_context=_setup_context_places
 )
-torch.library.register_autograd(
-    "elite_ops::segment_mean", _backward_mean, setup_context=_setup_context
-)
-torch.library.register_autograd(
-    "elite_ops::segment_mean_backward", _backward_mean_backward, setup_context=_setup_context
-)
-for _name in ("elite_ops::segment_max", "elite_ops::segment_min"):
-    torch.library.register_autograd(_name, _backward_max, setup_context=_setup_context_max)
-torch.library.register_autograd(
-    "elite_ops::segment_max_backward", _backward_max_backward, setup_context=_setup_context_places
-)
-torch.library.register_autograd(
-    "elite_ops::segment_take", _backward_take, setup_context=_setup_context_places
-)
+register_autograd("segment_take", _backward_take, setup_context=_setup_context_places)

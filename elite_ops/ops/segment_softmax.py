@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.ops.segments import Segments
+from elite_ops.registration import register_autograd, register_fake
 
 __all__ = ["segment_logsumexp", "segment_softmax"]
 
@@ -127,17 +128,13 @@ def _backward_logsumexp(ctx: Any, grad_out: Tensor) -> tuple[Tensor, None, None,
     return at_points * ops.segment_softmax(src, *segments), None, None, None
 
 
-torch.library.register_fake("elite_ops::segment_softmax", _fake_softmax)
-torch.library.register_fake("elite_ops::segment_softmax_backward", _fake_softmax_backward)
-torch.library.register_fake("elite_ops::segment_logsumexp", _fake_logsumexp)
-torch.library.register_autograd(
-    "elite_ops::segment_softmax", _backward_softmax, setup_context=_setup_context_softmax
-)
-torch.library.register_autograd(
-    "elite_ops::segment_softmax_backward",
+register_fake("segment_softmax", _fake_softmax)
+register_fake("segment_softmax_backward", _fake_softmax_backward)
+register_fake("segment_logsumexp", _fake_logsumexp)
+register_autograd("segment_softmax", _backward_softmax, setup_context=_setup_context_softmax)
+register_autograd(
+    "segment_softmax_backward",
     _backward_softmax_backward,
     setup_context=_setup_context,
 )
-torch.library.register_autograd(
-    "elite_ops::segment_logsumexp", _backward_logsumexp, setup_context=_setup_context
-)
+register_autograd("segment_logsumexp", _backward_logsumexp, setup_context=_setup_context)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.arguments import integer
+from elite_ops.registration import register_fake
 
 __all__ = ["Segments", "build_all_segments", "build_segments", "intersect_segments"]
 
@@ -272,6 +273,6 @@ def _fake_intersect(
     )
 
 
-torch.library.register_fake("elite_ops::build_segments", _fake)
-torch.library.register_fake("elite_ops::segments_from_csr", _fake_from_csr)
-torch.library.register_fake("elite_ops::intersect_segments", _fake_intersect)
+register_fake("build_segments", _fake)
+register_fake("segments_from_csr", _fake_from_csr)
+register_fake("intersect_segments", _fake_intersect)

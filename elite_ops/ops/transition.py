@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.ops.segments import Segments
+from elite_ops.registration import register_autograd, register_fake
 
 __all__ = ["CsrMatrix", "PointTransition", "Transition", "build_transition", "transition"]
 
@@ -196,7 +197,7 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     return grad_features, *([None] * 7)
 
 
-torch.library.register_fake("elite_ops::build_transition", _fake_build)
-torch.library.register_fake("elite_ops::transition", _fake)
-torch.library.register_fake("elite_ops::transition_by_points", _fake_by_points)
-torch.library.register_autograd("elite_ops::transition", _backward, setup_context=_setup_context)
+register_fake("build_transition", _fake_build)
+register_fake("transition", _fake)
+register_fake("transition_by_points", _fake_by_points)
+register_autograd("transition", _backward, setup_context=_setup_context)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.ops.segments import Segments
+from elite_ops.registration import register_autograd, register_fake
 
 __all__ = ["gather_segments", "voxel_to_point"]
 
@@ -58,7 +59,5 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, None, None, None]:
     return grad_features, None, None, None
 
 
-torch.library.register_fake("elite_ops::voxel_to_point", _fake)
-torch.library.register_autograd(
-    "elite_ops::voxel_to_point", _backward, setup_context=_setup_context
-)
+register_fake("voxel_to_point", _fake)
+register_autograd("voxel_to_point", _backward, setup_context=_setup_context)
