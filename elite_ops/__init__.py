@@ -1,5 +1,6 @@
 """Sparse LiDAR operators with CPU and CUDA kernels: voxels, sparse convolution, fused losses."""
 
+from elite_ops import flops as flops  # registers what the ops cost
 from elite_ops._extension import build_info, on_cuda
 from elite_ops.errors import check_device_errors
 from elite_ops.kernel_geometry import KernelGeometry
