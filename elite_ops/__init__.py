@@ -7,6 +7,7 @@ from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap, RowOrder
 from elite_ops.memory import CpuMemory, cpu_memory, empty_cpu_cache
 from elite_ops.ops.confusion_matrix import confusion_matrix
+from elite_ops.ops.devoxelize import devoxelize
 from elite_ops.ops.distillation_loss import distillation_loss
 from elite_ops.ops.encode_voxels import encode_voxels
 from elite_ops.ops.hard_voxelize import HardVoxels, hard_voxelize
@@ -73,6 +74,7 @@ __all__ = [
     "confusion_matrix",
     "connect_voxels",
     "cpu_memory",
+    "devoxelize",
     "distillation_loss",
     "empty_cpu_cache",
     "encode_voxels",
