@@ -1,11 +1,13 @@
 """Sparse LiDAR operators with CPU and CUDA kernels: voxels, sparse convolution, fused losses."""
 
+from elite_ops import flops as flops  # registers what the ops cost
 from elite_ops._extension import build_info, on_cuda
 from elite_ops.errors import check_device_errors
 from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap, RowOrder
 from elite_ops.memory import CpuMemory, cpu_memory, empty_cpu_cache
 from elite_ops.ops.confusion_matrix import confusion_matrix
+from elite_ops.ops.devoxelize import devoxelize
 from elite_ops.ops.distillation_loss import distillation_loss
 from elite_ops.ops.encode_voxels import encode_voxels
 from elite_ops.ops.hard_voxelize import HardVoxels, hard_voxelize
@@ -74,6 +76,7 @@ __all__ = [
     "confusion_matrix",
     "connect_voxels",
     "cpu_memory",
+    "devoxelize",
     "distillation_loss",
     "empty_cpu_cache",
     "encode_voxels",

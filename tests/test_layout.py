@@ -43,6 +43,7 @@ FLOORS = [
         "elite_ops.arguments",
         "elite_ops.autocast",
         "elite_ops.errors",
+        "elite_ops.flops",
         "elite_ops.memory",
         "elite_ops.image_size",
         "elite_ops.per_axis",

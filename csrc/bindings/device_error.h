@@ -14,6 +14,7 @@ enum class ErrorSource : int {
   kBuildStridedMap,
   kConfusionMatrix,
   kConnectVoxels,
+  kDevoxelize,
   kDistillationLoss,
   kHardVoxelize,
   kLinearFused,

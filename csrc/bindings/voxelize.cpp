@@ -1,7 +1,6 @@
 #include "cpu/voxelize.h"
 
 #include <algorithm>
-#include <cmath>
 #include <optional>
 #include <tuple>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "empty.h"
 #include "kernel_geometry.h"
 #include "op.h"
+#include "points.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda/voxelize.h"
 #include "device_sizes.h"
@@ -44,21 +44,6 @@ struct Grids {
   }
 };
 
-PointRange make_range(c10::ArrayRef<double> bounds) {
-  TORCH_CHECK_VALUE(bounds.size() == 6, kOp, ": `point_cloud_range` must have 6 entries, got ",
-                    bounds);
-  PointRange range;
-  for (int axis = 0; axis < 3; ++axis) {
-    range.min[axis] = static_cast<float>(bounds[axis]);
-    range.max[axis] = static_cast<float>(bounds[axis + 3]);
-    range.extent[axis] = static_cast<float>(bounds[axis + 3] - bounds[axis]);
-    TORCH_CHECK_VALUE(
-        range.min[axis] < range.max[axis] && std::isfinite(range.extent[axis]), kOp,
-        ": `point_cloud_range` must be finite with each minimum below its maximum, got ", bounds);
-  }
-  return range;
-}
-
 // The grid of a scale, whose keys fit in 63 bits.
 VoxelGrid checked_grid(c10::IntArrayRef fine, int64_t scale, int64_t batch_size, bool nested) {
   const VoxelGrid grid = make_grid(fine.data(), scale, batch_size, nested);
@@ -77,19 +62,6 @@ std::optional<KernelGeometry> check_kernel(c10::IntArrayRef kernel_size, const G
                           kernel);
   }
   return kernel;
-}
-
-void check_points(const at::Tensor& points, const std::optional<at::Tensor>& batch_index) {
-  check_dim(kOp, "points", points, 2);
-  TORCH_CHECK_VALUE(points.size(1) >= 3, kOp, ": `points` must have at least 3 columns, got shape ",
-                    points.sizes());
-  check_dtype(kOp, "points", points, at::kFloat);
-  check_row_count(kOp, "points", points.size(0));
-  if (!batch_index) return;
-  check_dim(kOp, "batch_index", *batch_index, 1);
-  check_size(kOp, "batch_index", *batch_index, 0, points.size(0));
-  check_dtype(kOp, "batch_index", *batch_index, at::kLong);
-  check_same_device(kOp, "batch_index", *batch_index, "points", points);
 }
 
 Grids checked_grids(c10::IntArrayRef spatial_shape, c10::IntArrayRef scales, int64_t batch_size,
@@ -134,8 +106,8 @@ struct Voxelize {
                         c10::IntArrayRef scales, int64_t batch_size, bool nested,
                         c10::IntArrayRef kernel_size, c10::IntArrayRef capacity,
                         c10::IntArrayRef halved) {
-    const PointRange range = make_range(point_cloud_range);
-    check_points(points, batch_index);
+    const PointRange range = checked_range(kOp, point_cloud_range);
+    check_points(kOp, points, batch_index);
     const Grids grids = checked_grids(spatial_shape, scales, batch_size, nested, capacity, halved);
     return {points.contiguous(), contiguous(batch_index), range, grids,
             check_kernel(kernel_size, grids)};

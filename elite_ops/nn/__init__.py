@@ -10,6 +10,7 @@ from elite_ops.nn.conv import (
     SubmanifoldConv2d,
     SubmanifoldConv3d,
 )
+from elite_ops.nn.fold import FoldedConv, fold
 from elite_ops.nn.module import SparseModule
 from elite_ops.nn.pool import (
     GlobalAvgPool,
@@ -22,6 +23,7 @@ from elite_ops.nn.pool import (
 from elite_ops.nn.sequential import OnFeatures, SparseSequential
 
 __all__ = [
+    "FoldedConv",
     "GlobalAvgPool",
     "GlobalMaxPool",
     "OnFeatures",
@@ -39,4 +41,5 @@ __all__ = [
     "SparseSequential",
     "SubmanifoldConv2d",
     "SubmanifoldConv3d",
+    "fold",
 ]

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.kernel_geometry import KernelGeometry
+from elite_ops.kernel_map import KernelMap
 from elite_ops.nn.convolution import SparseConvolution
 from elite_ops.sparse_tensor import SparseTensor
 from elite_ops.voxel_set import VoxelSet
@@ -68,7 +69,7 @@ class _SubmanifoldConv(SparseConvolution):
         )
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        voxels, kernel_map = x.voxels.kernel_map(self.geometry)
+        voxels, kernel_map = self.connect(x.voxels)
         return SparseTensor(self.convolve(x.features, kernel_map), voxels)
 
 
@@ -238,21 +239,25 @@ class _SparseInverseConv(SparseConvolution):
             dtype=dtype,
         )
 
-    def forward(self, x: SparseTensor) -> SparseTensor:
-        voxels, kernel_map = x.voxels.origin
+    def connect(self, voxels: VoxelSet) -> tuple[VoxelSet, KernelMap]:
+        output, kernel_map = voxels.origin
         if kernel_map.geometry.kernel_size != self.kernel_size:
             raise ValueError(
                 f"{type(self).__name__}: `kernel_size` must be that of the convolution that made "
                 f"the voxels, {kernel_map.geometry.kernel_size}, got {self.kernel_size}"
             )
-        return SparseTensor(self.convolve(x.features, kernel_map.swapped()), voxels)
+        return output, kernel_map.swapped()
+
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        voxels, kernel_map = self.connect(x.voxels)
+        return SparseTensor(self.convolve(x.features, kernel_map), voxels)
 
 
 def _convolve_onto(
     layer: SparseConvolution, x: SparseTensor, output: VoxelSet | None
 ) -> SparseTensor:
     if output is None:
-        output, kernel_map = x.voxels.kernel_map(layer.geometry)
+        output, kernel_map = layer.connect(x.voxels)
     else:
         kernel_map = x.voxels.kernel_map_onto(output, layer.geometry)
     return SparseTensor(layer.convolve(x.features, kernel_map), output)

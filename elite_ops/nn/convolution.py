@@ -14,6 +14,7 @@ from elite_ops.nn.module import SparseModule
 from elite_ops.ops.sparse_conv import sparse_conv
 from elite_ops.ops.sparse_depthwise_conv import sparse_depthwise_conv
 from elite_ops.per_axis import per_axis
+from elite_ops.voxel_set import VoxelSet
 
 __all__ = ["SparseConvolution", "grouped_conv"]
 
@@ -90,6 +91,10 @@ class SparseConvolution(SparseModule):
         nn.init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
             nn.init.uniform_(self.bias, -bound, bound)
+
+    def connect(self, voxels: VoxelSet) -> tuple[VoxelSet, KernelMap]:
+        """The output voxels, and the map that leads there."""
+        return voxels.kernel_map(self.geometry)
 
     def convolve(self, features: Tensor, kernel_map: KernelMap) -> Tensor:
         """The features of the output voxels."""

@@ -26,7 +26,7 @@ class SparseSequential(nn.Sequential, SparseModule):
     """
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        for name, module in self.named_children():
+        for name, module in zip(self._modules, self, strict=True):
             x = _apply(module, x, name)
         return x
 
@@ -45,7 +45,7 @@ class OnFeatures(SparseModule):
 def _apply(module: nn.Module, x: SparseTensor, name: str) -> SparseTensor:
     original = getattr(module, "_orig_mod", module)  # of a compiled module
     if type(original) is nn.Sequential and module is original:
-        for child_name, child in module.named_children():
+        for child_name, child in zip(module._modules, module, strict=True):
             x = _apply(child, x, f"{name}.{child_name}")
         return x
     if _is_plain(original):

@@ -31,6 +31,16 @@ def test_plain_layers_act_on_the_features() -> None:
     assert_close(out.features, last(torch.relu(norm(conv(x).features))))
 
 
+def test_a_layer_may_stand_in_several_places() -> None:
+    x = sparse_tensor(4)
+    linear, relu = nn.Linear(4, 4), nn.ReLU()
+    got = SparseSequential(linear, relu, nn.Sequential(linear, relu, linear, relu), linear)(x)
+    want = x.features
+    for _ in range(3):
+        want = relu(linear(want))
+    assert torch.equal(got.features, linear(want))
+
+
 class Residual(nn.Module):
     """A block that is no SparseModule."""
 

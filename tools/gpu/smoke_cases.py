@@ -51,6 +51,14 @@ def build_kernel_map(scene: Scene, _: torch.dtype) -> Calls:
 
 
 @case()
+def devoxelize(scene: Scene, _: torch.dtype) -> Calls:
+    voxels = scene.voxels[0]
+    cells = (voxels.indices, voxels.spatial_shape, 1)
+    for nearest in (False, True):
+        yield *cells, scene.points, None, scene.point_cloud_range, nearest
+
+
+@case()
 def order_rows(scene: Scene, _: torch.dtype) -> Calls:
     yield scene.kernel_map.in_rows, (3, 3, 3)
 

@@ -1,4 +1,5 @@
 // The kernels between points, voxels and pixels.
+#include "cpu/devoxelize.h"
 #include "cpu/hard_voxelize.h"
 #include "cpu/kernel_map.h"
 #include "cpu/nearest_rows.h"
@@ -140,6 +141,23 @@ CASE(serialize) {
       std::vector<int64_t> codes(num_voxels);
       cpu::serialize(indices.data(), num_voxels, {hilbert, false, 6}, codes.data());
       return results(codes);
+    });
+  }
+}
+
+CASE(devoxelize) {
+  const Cloud cloud;
+  const VoxelGrid grid = grid_of({60, 50, 40});
+  const std::vector<int32_t> indices = sorted_voxels();
+  const VoxelSet voxels{indices.data(), static_cast<int64_t>(indices.size()) / 4, grid};
+  const cpu::VoxelIndex index(voxels, cpu::CellKeys(grid));
+  for (const bool nearest : {false, true}) {
+    const Devoxelization call{cloud.rows(), {{-1, -1, -1}, {1, 1, 1}, {2, 2, 2}}, grid, nearest};
+    check_same_bits([&] {
+      std::vector<int32_t> rows(Cloud::kPoints * call.corners());
+      std::vector<float> weights(rows.size());
+      cpu::devoxelize(call, index, rows.data(), weights.data());
+      return results(rows, weights);
     });
   }
 }
