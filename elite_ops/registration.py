@@ -11,11 +11,15 @@ from torch import Tensor
 from elite_ops import _C
 
 __all__ = [
+    "DIFFERENTIABLE",
     "compute_in_float32_under_autocast",
     "refuse_missing_derivatives",
     "register_autograd",
     "register_fake",
 ]
+
+# The ops that have a derivative.
+DIFFERENTIABLE: set[str] = set()
 
 # What the extension says about every op: no forward-mode derivative, no torch.jit.trace.
 refuse_missing_derivatives: Callable[[], None] = _C.refuse_missing_derivatives
@@ -47,6 +51,7 @@ def register_autograd(
     `refuse_missing_derivatives` sees to the ops for which this is never called.
     """
     torch.library.register_autograd(f"elite_ops::{op}", backward, setup_context=setup_context)
+    DIFFERENTIABLE.add(op)
 
 
 def compute_in_float32_under_autocast(op: str) -> None:
