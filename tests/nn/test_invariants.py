@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import Tensor
 from torch.testing import assert_close
 
@@ -12,12 +13,16 @@ from elite_ops import KernelGeometry, KernelMap, VoxelSet, sparse_conv
 from elite_ops.reference.kernel_map import connect_voxels as reference_map
 from elite_ops.reference.kernel_map import output_voxels as reference_outputs
 
+hypothesis = pytest.importorskip("hypothesis")
+st = pytest.importorskip("hypothesis.strategies")
+given = hypothesis.given
+
 axes = st.integers(1, 6)
-SETTINGS = settings(max_examples=60, deadline=None, derandomize=True, database=None)
+SETTINGS = hypothesis.settings(max_examples=60, deadline=None, derandomize=True, database=None)
 
 
 @st.composite
-def voxel_sets(draw: st.DrawFn) -> VoxelSet:
+def voxel_sets(draw: Any) -> VoxelSet:
     shape = draw(st.tuples(axes, axes, st.integers(1, 70)))
     batch_size = draw(st.integers(1, 3))
     cell = st.tuples(st.integers(0, batch_size - 1), *(st.integers(0, n - 1) for n in shape))
@@ -27,7 +32,7 @@ def voxel_sets(draw: st.DrawFn) -> VoxelSet:
 
 
 @st.composite
-def geometries(draw: st.DrawFn) -> KernelGeometry:
+def geometries(draw: Any) -> KernelGeometry:
     def numbers(least: int, most: int) -> tuple[int, ...]:
         return draw(st.tuples(*[st.integers(least, most)] * 3))
 
