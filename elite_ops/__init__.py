@@ -25,7 +25,8 @@ from elite_ops.ops.nms import nms
 from elite_ops.ops.order_rows import order_rows
 from elite_ops.ops.patch_to_point import patch_to_point
 from elite_ops.ops.project_points import project_points
-from elite_ops.ops.segment_reduce import segment_max, segment_mean, segment_sum
+from elite_ops.ops.segment_reduce import segment_max, segment_mean, segment_min, segment_sum
+from elite_ops.ops.segment_softmax import segment_logsumexp, segment_softmax
 from elite_ops.ops.segments import Segments, build_all_segments, build_segments, intersect_segments
 from elite_ops.ops.serialize import (
     Patches,
@@ -42,8 +43,9 @@ from elite_ops.ops.sparse_pool import (
     sparse_max_pool,
 )
 from elite_ops.ops.transition import PointTransition, Transition, build_transition, transition
-from elite_ops.ops.voxel_to_point import voxel_to_point
+from elite_ops.ops.voxel_to_point import gather_segments, voxel_to_point
 from elite_ops.ops.voxelize import voxelize
+from elite_ops.registration import refuse_missing_derivatives
 from elite_ops.sparse_tensor import SparseTensor, cat
 from elite_ops.voxel_set import VoxelSet
 from elite_ops.voxels import Voxels
@@ -78,6 +80,7 @@ __all__ = [
     "distillation_loss",
     "empty_cpu_cache",
     "encode_voxels",
+    "gather_segments",
     "global_avg_pool",
     "global_max_pool",
     "hard_voxelize",
@@ -92,8 +95,11 @@ __all__ = [
     "output_voxels",
     "patch_to_point",
     "project_points",
+    "segment_logsumexp",
     "segment_max",
     "segment_mean",
+    "segment_min",
+    "segment_softmax",
     "segment_sum",
     "serialize",
     "sparse_avg_pool",
@@ -105,3 +111,5 @@ __all__ = [
     "voxel_to_point",
     "voxelize",
 ]
+
+refuse_missing_derivatives()  # now that every op has registered its own

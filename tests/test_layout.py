@@ -45,7 +45,9 @@ FLOORS = [
         "elite_ops.errors",
         "elite_ops.flops",
         "elite_ops.memory",
+        "elite_ops.image_size",
         "elite_ops.per_axis",
+        "elite_ops.registration",
         "elite_ops._extension",
     },
 ]

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/util/Exception.h>
 
+#include <cmath>
 #include <limits>
 #include <optional>
 
@@ -45,6 +46,19 @@ inline void check_same_device(const char* op, const char* name, const at::Tensor
 inline void check_row_count(const char* op, const char* name, int64_t rows) {
   TORCH_CHECK_VALUE(rows < std::numeric_limits<int32_t>::max(), op, ": `", name,
                     "` must have fewer than 2^31 - 1 rows, got ", rows);
+}
+
+// Numbers that kernels take as float32.
+inline void check_finite(const char* op, const char* name, double value) {
+  TORCH_CHECK_VALUE(std::abs(value) <= std::numeric_limits<float>::max(), op, ": `", name,
+                    "` must be finite in float32, got ", value);
+}
+
+// The same; not so small either that its inverse isn't.
+inline void check_positive(const char* op, const char* name, double value) {
+  constexpr double kLeast = std::numeric_limits<float>::min();
+  TORCH_CHECK_VALUE(value >= kLeast && value <= std::numeric_limits<float>::max(), op, ": `", name,
+                    "` must be positive and finite in float32, got ", value);
 }
 
 // The number of true rows of a buffer of `capacity` rows (common/num_rows.h).

@@ -1,68 +1,67 @@
 #include "cpu/confusion_matrix.h"
 
 #include <ATen/ops/zeros.h>
-#include <torch/library.h>
 
 #include "check.h"
+#include "op.h"
 #ifdef ELITE_WITH_CUDA
-#include "cuda.h"
 #include "cuda/confusion_matrix.h"
 #endif
 
 namespace elite_ops {
 namespace {
 
-constexpr const char* kOp = "confusion_matrix";
+struct ConfusionMatrix {
+  static constexpr auto kName = "confusion_matrix";
+  static constexpr int64_t kMostClasses = 1 << 14;  // a matrix of 2 GiB
 
-void check(const at::Tensor& prediction, const at::Tensor& target, int64_t num_classes) {
-  check_dim(kOp, "prediction", prediction, 1);
-  check_dtype(kOp, "prediction", prediction, at::kLong);
-  check_dim(kOp, "target", target, 1);
-  check_dtype(kOp, "target", target, at::kLong);
-  check_same_device(kOp, "target", target, "prediction", prediction);
-  check_size(kOp, "target", target, 0, prediction.size(0));
-  TORCH_CHECK_VALUE(num_classes > 0, kOp, ": `num_classes` must be positive, got ", num_classes);
-}
+  at::Tensor prediction;  // [N]
+  at::Tensor target;      // [N]
+  int64_t num_classes;
 
-at::Tensor confusion_matrix_cpu(const at::Tensor& prediction_, const at::Tensor& target_,
-                                int64_t num_classes) {
-  check(prediction_, target_, num_classes);
-  const at::Tensor prediction = prediction_.contiguous(), target = target_.contiguous();
-  at::Tensor matrix = at::zeros({num_classes, num_classes}, prediction.options());
-  const int64_t* predicted = prediction.const_data_ptr<int64_t>();
-  const int64_t* true_labels = target.const_data_ptr<int64_t>();
-  const int64_t bad = cpu::confusion_matrix(predicted, true_labels, prediction.size(0), num_classes,
-                                            matrix.mutable_data_ptr<int64_t>());
-  TORCH_CHECK_INDEX(bad < 0, kOp, ": `prediction` and `target` must be in [0, ", num_classes,
-                    "), got ", predicted[bad], " and ", true_labels[bad], " in row ", bad);
-  return matrix;
-}
+  static ConfusionMatrix check(const at::Tensor& prediction, const at::Tensor& target,
+                               int64_t num_classes) {
+    check_dim(kName, "prediction", prediction, 1);
+    check_dtype(kName, "prediction", prediction, at::kLong);
+    check_dim(kName, "target", target, 1);
+    check_dtype(kName, "target", target, at::kLong);
+    check_same_device(kName, "target", target, "prediction", prediction);
+    check_size(kName, "target", target, 0, prediction.size(0));
+    TORCH_CHECK_VALUE(num_classes > 0, kName, ": `num_classes` must be positive, got ",
+                      num_classes);
+    TORCH_CHECK_VALUE(num_classes <= kMostClasses, kName, ": `num_classes` must be at most ",
+                      kMostClasses, " (a matrix of 2147483648 bytes), got ", num_classes);
+    return {prediction.contiguous(), target.contiguous(), num_classes};
+  }
+
+  at::Tensor run_cpu() const {
+    at::Tensor matrix = zeros();
+    const auto *predicted = data<int64_t>(prediction), *true_labels = data<int64_t>(target);
+    const int64_t bad = cpu::confusion_matrix(predicted, true_labels, prediction.size(0),
+                                              num_classes, mutable_data<int64_t>(matrix));
+    TORCH_CHECK_INDEX(bad < 0, kName, ": `prediction` and `target` must be in [0, ", num_classes,
+                      "), got ", predicted[bad], " and ", true_labels[bad], " in row ", bad);
+    return matrix;
+  }
 
 #ifdef ELITE_WITH_CUDA
-
-at::Tensor confusion_matrix_cuda(const at::Tensor& prediction_, const at::Tensor& target_,
-                                 int64_t num_classes) {
-  check(prediction_, target_, num_classes);
-  const c10::cuda::CUDAGuard guard(prediction_.device());
-  const at::Tensor prediction = prediction_.contiguous(), target = target_.contiguous();
-  at::Tensor matrix = at::zeros({num_classes, num_classes}, prediction.options());
-  C10_CUDA_CHECK(cuda::confusion_matrix(
-      prediction.const_data_ptr<int64_t>(), target.const_data_ptr<int64_t>(), prediction.size(0),
-      num_classes, matrix.mutable_data_ptr<int64_t>(),
-      device_error_flag(ErrorSource::kConfusionMatrix), c10::cuda::getCurrentCUDAStream()));
-  return matrix;
-}
-
+  at::Tensor run_cuda() const {
+    at::Tensor matrix = zeros();
+    C10_CUDA_CHECK(cuda::confusion_matrix(
+        data<int64_t>(prediction), data<int64_t>(target), prediction.size(0), num_classes,
+        mutable_data<int64_t>(matrix), device_error_flag(ErrorSource::kConfusionMatrix),
+        c10::cuda::getCurrentCUDAStream()));
+    return matrix;
+  }
 #endif
+
+ private:
+  at::Tensor zeros() const { return at::zeros({num_classes, num_classes}, prediction.options()); }
+};
 
 }  // namespace
 
-TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
-  m.def("confusion_matrix(Tensor prediction, Tensor target, int num_classes) -> Tensor");
-}
-TORCH_LIBRARY_IMPL(elite_ops, CPU, m) { m.impl("confusion_matrix", &confusion_matrix_cpu); }
-#ifdef ELITE_WITH_CUDA
-TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) { m.impl("confusion_matrix", &confusion_matrix_cuda); }
-#endif
+ELITE_OP(ConfusionMatrix,
+         "confusion_matrix(Tensor prediction, Tensor target, int num_classes) -> Tensor");
 
 }  // namespace elite_ops

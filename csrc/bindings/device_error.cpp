@@ -59,6 +59,8 @@ constexpr Text kTexts[] = {
      "project_points: `batch_index` must be in [0, batch_size)"},
     {ErrorSource::kSerialize, kIndexOutOfRange,
      "serialize: `indices` must be cells below 2^depth of samples below 2^(63 - 3 depth)"},
+    {ErrorSource::kSegmentsFromCsr, kIndexOutOfRange,
+     "segments_from_csr: `offsets` must rise from 0 to at most the number of points"},
     {ErrorSource::kSparseConv, kIndexOutOfRange,
      "sparse_conv: `in_rows` must be -1 or a row of `features`, and `order` a row of the result"},
     {ErrorSource::kSwapKernelMap, kIndexOutOfRange,

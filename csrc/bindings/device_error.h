@@ -24,6 +24,7 @@ enum class ErrorSource : int {
   kPatchToPoint,
   kProjectPoints,
   kSerialize,
+  kSegmentsFromCsr,
   kSparseConv,
   kSwapKernelMap,
   kSparseAvgPool,

@@ -1,229 +1,199 @@
 #include "cpu/encode_voxels.h"
 
-#include <ATen/Dispatch.h>
-#include <torch/library.h>
-
 #include <optional>
 #include <tuple>
 
+#include "check.h"
 #include "compute_type.h"
+#include "contiguous.h"
 #include "empty.h"
+#include "op.h"
 #include "segments.h"
 #ifdef ELITE_WITH_CUDA
-#include "cuda.h"
 #include "cuda/encode_voxels.h"
 #endif
 
 namespace elite_ops {
 namespace {
 
-constexpr const char* kOp = "encode_voxels";
-using Gradients = std::tuple<at::Tensor, at::Tensor>;  // of weight and bias
+using Axes = c10::ArrayRef<double>;
 
-void check_axes(const char* name, c10::ArrayRef<double> values) {
-  TORCH_CHECK_VALUE(values.size() == 3, kOp, ": `", name, "` must have 3 entries, got ", values);
-}
+struct EncodeVoxels {
+  static constexpr auto kName = "encode_voxels";
 
-void check(const at::Tensor& points, const at::Tensor& inverse, const at::Tensor& order,
-           const at::Tensor& offsets, const at::Tensor& indices, const at::Tensor& weight,
-           const at::Tensor& bias, c10::ArrayRef<double> voxel_size, c10::ArrayRef<double> origin,
-           const std::optional<at::Tensor>& num_rows) {
-  check_dim(kOp, "points", points, 2);
-  TORCH_CHECK_VALUE(points.size(1) >= 3, kOp, ": `points` must have at least 3 columns, got shape ",
-                    points.sizes());
-  check_dtype(kOp, "points", points, at::kFloat);
-  check_segments(kOp, inverse, order, offsets, "points", points);
-  check_size(kOp, "segments.inverse", inverse, 0, points.size(0));
-  check_dim(kOp, "indices", indices, 2);
-  check_size(kOp, "indices", indices, 0, offsets.size(0) - 1);
-  check_size(kOp, "indices", indices, 1, 4);
-  check_dtype(kOp, "indices", indices, at::kInt);
-  check_same_device(kOp, "indices", indices, "points", points);
-  check_dim(kOp, "weight", weight, 2);
-  check_floating(kOp, "weight", weight);
-  check_size(kOp, "weight", weight, 0, points.size(1) + 6);
-  check_same_device(kOp, "weight", weight, "points", points);
-  check_dim(kOp, "bias", bias, 1);
-  check_size(kOp, "bias", bias, 0, weight.size(1));
-  check_dtype(kOp, "bias", bias, weight.scalar_type());
-  check_same_device(kOp, "bias", bias, "points", points);
-  check_axes("voxel_size", voxel_size);
-  check_axes("origin", origin);
-  check_num_rows(kOp, num_rows, indices.size(0), "points", points);
-}
+  at::Tensor points;          // [N, 3 + F]
+  at::Tensor order, offsets;  // [N], [V + 1]: the points of each voxel
+  at::Tensor indices;         // [V, 4]
+  at::Tensor weight;          // [9 + F, C]
+  at::Tensor bias;            // [C]
+  at::Tensor num_rows;        // [] or undefined
+  VoxelPoints voxels;         // points into the first four
+  float negative_slope;
 
-// The points of each voxel as the kernels take them, checked, and kept alive beside the pointers.
-struct Inputs {
-  at::Tensor points, order, offsets, indices;
-  VoxelPoints voxels;
+  static EncodeVoxels check(const at::Tensor& points, const at::Tensor& inverse,
+                            const at::Tensor& order, const at::Tensor& offsets,
+                            const at::Tensor& indices, const at::Tensor& weight,
+                            const at::Tensor& bias, Axes voxel_size, Axes origin,
+                            double negative_slope, const std::optional<at::Tensor>& num_rows) {
+    check_dim(kName, "points", points, 2);
+    TORCH_CHECK_VALUE(points.size(1) >= 3, kName,
+                      ": `points` must have at least 3 columns, got shape ", points.sizes());
+    check_dtype(kName, "points", points, at::kFloat);
+    check_row_count(kName, "points", points.size(0));
+    check_segments(kName, inverse, order, offsets, "points", points);
+    check_size(kName, "segments.inverse", inverse, 0, points.size(0));
+    check_dim(kName, "indices", indices, 2);
+    check_size(kName, "indices", indices, 0, offsets.size(0) - 1);
+    check_size(kName, "indices", indices, 1, 4);
+    check_dtype(kName, "indices", indices, at::kInt);
+    check_same_device(kName, "indices", indices, "points", points);
+    check_dim(kName, "weight", weight, 2);
+    check_floating(kName, "weight", weight);
+    check_size(kName, "weight", weight, 0, points.size(1) + 6);
+    check_same_device(kName, "weight", weight, "points", points);
+    check_dim(kName, "bias", bias, 1);
+    check_size(kName, "bias", bias, 0, weight.size(1));
+    check_dtype(kName, "bias", bias, weight.scalar_type());
+    check_same_device(kName, "bias", bias, "points", points);
+    check_axes("voxel_size", voxel_size, check_positive);
+    check_axes("origin", origin, check_finite);
+    check_finite(kName, "negative_slope", negative_slope);
+    check_num_rows(kName, num_rows, indices.size(0), "points", points);
+    EncodeVoxels op{points.contiguous(),
+                    order.contiguous(),
+                    offsets.contiguous(),
+                    indices.contiguous(),
+                    weight.contiguous(),
+                    bias.contiguous(),
+                    contiguous(num_rows),
+                    {},
+                    static_cast<float>(negative_slope)};
+    op.voxels = op.points_of_voxels(voxel_size, origin);
+    return op;
+  }
 
-  Inputs(const at::Tensor& points_, const at::Tensor& inverse, const at::Tensor& order_,
-         const at::Tensor& offsets_, const at::Tensor& indices_, const at::Tensor& weight,
-         const at::Tensor& bias, c10::ArrayRef<double> voxel_size, c10::ArrayRef<double> origin,
-         const std::optional<at::Tensor>& num_rows) {
-    check(points_, inverse, order_, offsets_, indices_, weight, bias, voxel_size, origin, num_rows);
-    points = points_.contiguous();
-    order = order_.contiguous();
-    offsets = offsets_.contiguous();
-    indices = indices_.contiguous();
-    voxels = {points.const_data_ptr<float>(),
-              points.size(1),
-              indices.const_data_ptr<int32_t>(),
-              as_csr(order, offsets, num_rows_data(num_rows)),
-              {},
-              {}};
+  at::Tensor run_cpu() const {
+    const at::Tensor w = as_computed(weight), b = as_computed(bias);
+    at::Tensor out = empty({indices.size(0), w.size(1)}, w.options());
+    dispatch_cpu(w.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      cpu::encode_voxels(voxels, encoder<T, T>(w, b), mutable_data<T>(out));
+    });
+    return out.to(weight.scalar_type());
+  }
+
+#ifdef ELITE_WITH_CUDA
+  at::Tensor run_cuda() const {
+    at::Tensor out = empty({indices.size(0), weight.size(1)}, weight.options());
+    dispatch_cuda(weight.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      C10_CUDA_CHECK(cuda::encode_voxels(voxels, encoder<T, cuda::accumulate_t<T>>(weight, bias),
+                                         mutable_data<T>(out), c10::cuda::getCurrentCUDAStream()));
+    });
+    return out;
+  }
+#endif
+
+  template <typename T, typename Sum>
+  VoxelEncoder<T, Sum> encoder(const at::Tensor& w, const at::Tensor& b) const {
+    return {data<T>(w), data<T>(b), w.size(1), static_cast<Sum>(negative_slope)};
+  }
+
+ private:
+  static void check_axes(const char* name, Axes values,
+                         void (*check_value)(const char*, const char*, double)) {
+    TORCH_CHECK_VALUE(values.size() == 3, kName, ": `", name, "` must have 3 entries, got ",
+                      values);
+    for (const double value : values) check_value(kName, name, value);
+  }
+
+  VoxelPoints points_of_voxels(Axes voxel_size, Axes origin) const {
+    VoxelPoints of{data<float>(points),
+                   points.size(1),
+                   data<int32_t>(indices),
+                   as_csr(order, offsets, data<int64_t>(num_rows)),
+                   {},
+                   {}};
     for (int axis = 0; axis < 3; ++axis) {
-      voxels.origin[axis] = static_cast<float>(origin[axis]);
-      voxels.voxel_size[axis] = static_cast<float>(voxel_size[axis]);
+      of.origin[axis] = static_cast<float>(origin[axis]);
+      of.voxel_size[axis] = static_cast<float>(voxel_size[axis]);
     }
+    return of;
   }
 };
 
-void check_grad_out(const at::Tensor& grad_out, const at::Tensor& indices,
-                    const at::Tensor& weight) {
-  constexpr const char* op = "encode_voxels_backward";
-  check_dim(op, "grad_out", grad_out, 2);
-  check_size(op, "grad_out", grad_out, 0, indices.size(0));
-  check_size(op, "grad_out", grad_out, 1, weight.size(1));
-  check_dtype(op, "grad_out", grad_out, weight.scalar_type());
-  check_same_device(op, "grad_out", grad_out, "weight", weight);
-}
+struct EncodeVoxelsBackward {
+  static constexpr auto kName = "encode_voxels_backward";
+  using Result = std::tuple<at::Tensor, at::Tensor>;  // the gradients of weight and bias
 
-// ---- CPU
+  EncodeVoxels forward;
+  at::Tensor grad_out;  // [V, C]
 
-template <typename scalar_t>
-VoxelEncoder<scalar_t> encoder_of(const at::Tensor& weight, const at::Tensor& bias,
-                                  double negative_slope) {
-  return {weight.const_data_ptr<scalar_t>(), bias.const_data_ptr<scalar_t>(), weight.size(1),
-          static_cast<scalar_t>(negative_slope)};
-}
+  static EncodeVoxelsBackward check(const at::Tensor& grad_out, const at::Tensor& points,
+                                    const at::Tensor& inverse, const at::Tensor& order,
+                                    const at::Tensor& offsets, const at::Tensor& indices,
+                                    const at::Tensor& weight, const at::Tensor& bias,
+                                    Axes voxel_size, Axes origin, double negative_slope,
+                                    const std::optional<at::Tensor>& num_rows) {
+    const auto forward = EncodeVoxels::check(points, inverse, order, offsets, indices, weight, bias,
+                                             voxel_size, origin, negative_slope, num_rows);
+    check_dim(kName, "grad_out", grad_out, 2);
+    check_size(kName, "grad_out", grad_out, 0, indices.size(0));
+    check_size(kName, "grad_out", grad_out, 1, weight.size(1));
+    check_dtype(kName, "grad_out", grad_out, weight.scalar_type());
+    check_same_device(kName, "grad_out", grad_out, "weight", weight);
+    return {forward, grad_out.contiguous()};
+  }
 
-at::Tensor encode_voxels_cpu(const at::Tensor& points, const at::Tensor& inverse,
-                             const at::Tensor& order, const at::Tensor& offsets,
-                             const at::Tensor& indices, const at::Tensor& weight_,
-                             const at::Tensor& bias_, c10::ArrayRef<double> voxel_size,
-                             c10::ArrayRef<double> origin, double negative_slope,
-                             const std::optional<at::Tensor>& num_rows) {
-  const Inputs inputs(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin,
-                      num_rows);
-  const at::Tensor weight = as_computed(weight_), bias = as_computed(bias_);
-  at::Tensor out = empty({indices.size(0), weight.size(1)}, weight.options());
-  AT_DISPATCH_FLOATING_TYPES(weight.scalar_type(), kOp, [&] {
-    cpu::encode_voxels(inputs.voxels, encoder_of<scalar_t>(weight, bias, negative_slope),
-                       out.mutable_data_ptr<scalar_t>());
-  });
-  return out.to(weight_.scalar_type());
-}
-
-Gradients encode_voxels_backward_cpu(const at::Tensor& grad_out_, const at::Tensor& points,
-                                     const at::Tensor& inverse, const at::Tensor& order,
-                                     const at::Tensor& offsets, const at::Tensor& indices,
-                                     const at::Tensor& weight_, const at::Tensor& bias_,
-                                     c10::ArrayRef<double> voxel_size, c10::ArrayRef<double> origin,
-                                     double negative_slope,
-                                     const std::optional<at::Tensor>& num_rows) {
-  const Inputs inputs(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin,
-                      num_rows);
-  check_grad_out(grad_out_, indices, weight_);
-  const at::Tensor grad_out = as_computed(grad_out_);
-  const at::Tensor weight = as_computed(weight_), bias = as_computed(bias_);
-  at::Tensor grad_weight = empty(weight.sizes(), weight.options());
-  at::Tensor grad_bias = empty(bias.sizes(), bias.options());
-  AT_DISPATCH_FLOATING_TYPES(weight.scalar_type(), kOp, [&] {
-    cpu::encode_voxels_backward(inputs.voxels, encoder_of<scalar_t>(weight, bias, negative_slope),
-                                grad_out.const_data_ptr<scalar_t>(),
-                                grad_weight.mutable_data_ptr<scalar_t>(),
-                                grad_bias.mutable_data_ptr<scalar_t>());
-  });
-  return {grad_weight.to(weight_.scalar_type()), grad_bias.to(bias_.scalar_type())};
-}
-
-// ---- CUDA
+  Result run_cpu() const {
+    const at::Tensor w = as_computed(forward.weight), b = as_computed(forward.bias);
+    const at::Tensor gradient = as_computed(grad_out);
+    auto [grad_weight, grad_bias] = allocate(w, b);
+    dispatch_cpu(w.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      cpu::encode_voxels_backward(forward.voxels, forward.encoder<T, T>(w, b), data<T>(gradient),
+                                  mutable_data<T>(grad_weight), mutable_data<T>(grad_bias));
+    });
+    const auto dtype = grad_out.scalar_type();
+    return {grad_weight.to(dtype), grad_bias.to(dtype)};
+  }
 
 #ifdef ELITE_WITH_CUDA
-
-template <typename scalar_t>
-auto cuda_encoder_of(const at::Tensor& weight, const at::Tensor& bias, double negative_slope) {
-  using T = cuda_scalar<scalar_t>;
-  using accumulate = cuda::accumulate_t<T>;
-  return VoxelEncoder<T, accumulate>{cuda_data<scalar_t>(weight), cuda_data<scalar_t>(bias),
-                                     weight.size(1), static_cast<accumulate>(negative_slope)};
-}
-
-at::Tensor encode_voxels_cuda(const at::Tensor& points, const at::Tensor& inverse,
-                              const at::Tensor& order, const at::Tensor& offsets,
-                              const at::Tensor& indices, const at::Tensor& weight_,
-                              const at::Tensor& bias_, c10::ArrayRef<double> voxel_size,
-                              c10::ArrayRef<double> origin, double negative_slope,
-                              const std::optional<at::Tensor>& num_rows) {
-  const Inputs inputs(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin,
-                      num_rows);
-  const c10::cuda::CUDAGuard guard(points.device());
-  const at::Tensor weight = weight_.contiguous(), bias = bias_.contiguous();
-  at::Tensor out = empty({indices.size(0), weight.size(1)}, weight.options());
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), kOp, [&] {
-    C10_CUDA_CHECK(
-        cuda::encode_voxels(inputs.voxels, cuda_encoder_of<scalar_t>(weight, bias, negative_slope),
-                            cuda_mutable_data<scalar_t>(out), c10::cuda::getCurrentCUDAStream()));
-  });
-  return out;
-}
-
-Gradients encode_voxels_backward_cuda(const at::Tensor& grad_out_, const at::Tensor& points,
-                                      const at::Tensor& inverse, const at::Tensor& order,
-                                      const at::Tensor& offsets, const at::Tensor& indices,
-                                      const at::Tensor& weight_, const at::Tensor& bias_,
-                                      c10::ArrayRef<double> voxel_size,
-                                      c10::ArrayRef<double> origin, double negative_slope,
-                                      const std::optional<at::Tensor>& num_rows) {
-  const Inputs inputs(points, inverse, order, offsets, indices, weight_, bias_, voxel_size, origin,
-                      num_rows);
-  TORCH_CHECK_VALUE(points.size(1) <= cuda::kMaxColumnsBackward, kOp,
-                    ": `points` must have at most ", cuda::kMaxColumnsBackward,
-                    " columns for gradients on CUDA, got shape ", points.sizes());
-  check_grad_out(grad_out_, indices, weight_);
-  const c10::cuda::CUDAGuard guard(points.device());
-  const at::Tensor grad_out = grad_out_.contiguous();
-  const at::Tensor weight = weight_.contiguous(), bias = bias_.contiguous();
-  at::Tensor grad_weight = empty(weight.sizes(), weight.options());
-  at::Tensor grad_bias = empty(bias.sizes(), bias.options());
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, weight.scalar_type(), kOp, [&] {
-    using T = cuda_scalar<scalar_t>;
-    const auto bytes = static_cast<int64_t>(
-        cuda::encode_voxels_backward_workspace_bytes<T>(inputs.voxels, weight.size(1)));
-    at::Tensor workspace = empty({bytes}, points.options().dtype(at::kByte));
-    C10_CUDA_CHECK(cuda::encode_voxels_backward(
-        inputs.voxels, cuda_encoder_of<scalar_t>(weight, bias, negative_slope),
-        cuda_data<scalar_t>(grad_out), workspace.mutable_data_ptr(),
-        cuda_mutable_data<scalar_t>(grad_weight), cuda_mutable_data<scalar_t>(grad_bias),
-        c10::cuda::getCurrentCUDAStream()));
-  });
-  return {grad_weight, grad_bias};
-}
-
+  Result run_cuda() const {
+    const at::Tensor& points = forward.points;
+    TORCH_CHECK_VALUE(points.size(1) <= cuda::kMaxColumnsBackward, EncodeVoxels::kName,
+                      ": `points` must have at most ", cuda::kMaxColumnsBackward,
+                      " columns for gradients on CUDA, got shape ", points.sizes());
+    auto [grad_weight, grad_bias] = allocate(forward.weight, forward.bias);
+    dispatch_cuda(grad_out.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      const auto bytes = static_cast<int64_t>(
+          cuda::encode_voxels_backward_workspace_bytes<T>(forward.voxels, grad_out.size(1)));
+      at::Tensor workspace = empty({bytes}, points.options().dtype(at::kByte));
+      C10_CUDA_CHECK(cuda::encode_voxels_backward(
+          forward.voxels, forward.encoder<T, cuda::accumulate_t<T>>(forward.weight, forward.bias),
+          data<T>(grad_out), workspace.mutable_data_ptr(), mutable_data<T>(grad_weight),
+          mutable_data<T>(grad_bias), c10::cuda::getCurrentCUDAStream()));
+    });
+    return {grad_weight, grad_bias};
+  }
 #endif
+
+ private:
+  static Result allocate(const at::Tensor& weight, const at::Tensor& bias) {
+    return {empty(weight.sizes(), weight.options()), empty(bias.sizes(), bias.options())};
+  }
+};
 
 }  // namespace
 
-TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
-  m.def(
-      "encode_voxels(Tensor points, Tensor inverse, Tensor order, Tensor offsets, Tensor indices, "
-      "Tensor weight, Tensor bias, float[] voxel_size, float[] origin, float negative_slope, "
-      "Tensor? num_rows=None) -> Tensor");
-  m.def(
-      "encode_voxels_backward(Tensor grad_out, Tensor points, Tensor inverse, Tensor order, "
-      "Tensor offsets, Tensor indices, Tensor weight, Tensor bias, float[] voxel_size, "
-      "float[] origin, float negative_slope, Tensor? num_rows=None) -> (Tensor, Tensor)");
-}
-TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
-  m.impl("encode_voxels", &encode_voxels_cpu);
-  m.impl("encode_voxels_backward", &encode_voxels_backward_cpu);
-}
-#ifdef ELITE_WITH_CUDA
-TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) {
-  m.impl("encode_voxels", &encode_voxels_cuda);
-  m.impl("encode_voxels_backward", &encode_voxels_backward_cuda);
-}
-#endif
+ELITE_OP(EncodeVoxels,
+         "encode_voxels(Tensor points, Tensor inverse, Tensor order, Tensor offsets, "
+         "Tensor indices, Tensor weight, Tensor bias, float[] voxel_size, float[] origin, "
+         "float negative_slope, Tensor? num_rows=None) -> Tensor");
+ELITE_OP(EncodeVoxelsBackward,
+         "encode_voxels_backward(Tensor grad_out, Tensor points, Tensor inverse, Tensor order, "
+         "Tensor offsets, Tensor indices, Tensor weight, Tensor bias, float[] voxel_size, "
+         "float[] origin, float negative_slope, Tensor? num_rows=None) -> (Tensor, Tensor)");
 
 }  // namespace elite_ops

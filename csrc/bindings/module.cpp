@@ -6,6 +6,7 @@
 
 #include "cpu/memory_pool.h"
 #include "device_error.h"
+#include "refusals.h"
 #include "sparse_conv_variant.h"
 
 #ifndef ELITE_CUDA_ARCHITECTURES
@@ -48,6 +49,7 @@ py::dict memory_statistics() {
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
+  elite_ops::refuse_forward_mode_and_tracing();
   m.attr("emulates_cuda") = kEmulatesCuda;
   m.def("build_info", &build_info, "What this extension was built with.");
   m.def("memory_statistics", &memory_statistics, "What the CPU memory pool holds.");
@@ -58,4 +60,6 @@ PYBIND11_MODULE(_C, m) {
   m.def("take_device_errors", &elite_ops::take_device_errors, py::arg("device"),
         py::call_guard<py::gil_scoped_release>(),  // it waits for the device
         "Waits for a CUDA device; reads and clears what its kernels have reported, in sentences.");
+  m.def("refuse_missing_derivatives", &elite_ops::refuse_missing_derivatives,
+        "Gives every op without a derivative one that raises.");
 }

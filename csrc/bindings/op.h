@@ -17,6 +17,7 @@
 #include <ATen/core/Tensor.h>
 #include <torch/library.h>
 
+#include <new>
 #include <type_traits>
 
 #ifdef ELITE_WITH_CUDA
@@ -75,7 +76,13 @@ template <auto check>
 struct OpKernels;
 template <typename Op, typename... Args, Op (*check)(Args...)>
 struct OpKernels<check> {
-  static auto cpu(Args... args) { return check(args...).run_cpu(); }
+  static auto cpu(Args... args) {
+    try {
+      return check(args...).run_cpu();
+    } catch (const std::bad_alloc&) {
+      TORCH_CHECK_WITH(OutOfMemoryError, false, Op::kName, ": not enough memory for these sizes");
+    }
+  }
 #ifdef ELITE_WITH_CUDA
   static auto cuda(Args... args) {
     const Op op = check(args...);

@@ -1,17 +1,14 @@
 #include "cpu/segment_reduce.h"
 
-#include <ATen/Dispatch.h>
-#include <torch/library.h>
-
 #include <optional>
 #include <tuple>
 
 #include "compute_type.h"
 #include "cpu/csr_reduce.h"
 #include "empty.h"
+#include "op.h"
 #include "segments.h"
 #ifdef ELITE_WITH_CUDA
-#include "cuda.h"
 #include "cuda/csr_reduce.h"
 #include "cuda/segment_reduce.h"
 #endif
@@ -19,219 +16,248 @@
 namespace elite_ops {
 namespace {
 
-void check(const char* op, const at::Tensor& src, const at::Tensor& inverse,
-           const at::Tensor& order, const at::Tensor& offsets) {
-  check_dim(op, "src", src, 2);
-  check_floating(op, "src", src);
-  check_segments(op, inverse, order, offsets, "src", src);
-  check_size(op, "src", src, 0, inverse.size(0));
+// One row for each of `rows`, of the dtype and on the device of `like`.
+at::Tensor empty_rows(int64_t rows, const at::Tensor& like) {
+  return empty({rows, like.size(1)}, like.options());
 }
 
-void check_backward(const char* op, const at::Tensor& grad_out, const at::Tensor& inverse,
-                    int64_t num_segments) {
-  check_dim(op, "grad_out", grad_out, 2);
-  check_floating(op, "grad_out", grad_out);
-  check_size(op, "grad_out", grad_out, 0, num_segments);
-  check_dim(op, "inverse", inverse, 1);
-  check_dtype(op, "inverse", inverse, at::kInt);
+void check_matrix(const char* op, const char* name, const at::Tensor& t, int64_t rows) {
+  check_dim(op, name, t, 2);
+  check_floating(op, name, t);
+  check_size(op, name, t, 0, rows);
 }
 
-at::Tensor segment_reduce_cpu(const char* op, const at::Tensor& src_, const at::Tensor& inverse,
-                              const at::Tensor& order_, const at::Tensor& offsets_,
-                              const std::optional<at::Tensor>& num_rows, bool mean) {
-  check(op, src_, inverse, order_, offsets_);
-  check_num_rows(op, num_rows, offsets_.size(0) - 1, "src", src_);
-  const at::Tensor src = as_computed(src_);
-  const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
-  at::Tensor out = empty({offsets.size(0) - 1, src.size(1)}, src.options());
-  AT_DISPATCH_FLOATING_TYPES(src.scalar_type(), "segment_reduce", [&] {
-    cpu::csr_reduce(src.const_data_ptr<scalar_t>(), src.size(1),
-                    as_csr(order, offsets, num_rows_data(num_rows)), mean,
-                    out.mutable_data_ptr<scalar_t>());
-  });
-  return out.to(src_.scalar_type());
-}
+template <bool mean>
+struct SegmentReduce {
+  static constexpr auto kName = mean ? "segment_mean" : "segment_sum";
 
-at::Tensor segment_sum_cpu(const at::Tensor& src, const at::Tensor& inverse,
-                           const at::Tensor& order, const at::Tensor& offsets,
-                           const std::optional<at::Tensor>& num_rows) {
-  return segment_reduce_cpu("segment_sum", src, inverse, order, offsets, num_rows, false);
-}
+  at::Tensor src;  // [N, C]
+  SegmentTensors segments;
+  std::optional<at::Tensor> num_rows;
 
-at::Tensor segment_mean_cpu(const at::Tensor& src, const at::Tensor& inverse,
-                            const at::Tensor& order, const at::Tensor& offsets,
-                            const std::optional<at::Tensor>& num_rows) {
-  return segment_reduce_cpu("segment_mean", src, inverse, order, offsets, num_rows, true);
-}
-
-std::tuple<at::Tensor, at::Tensor> segment_max_cpu(const at::Tensor& src_,
-                                                   const at::Tensor& inverse,
-                                                   const at::Tensor& order_,
-                                                   const at::Tensor& offsets_) {
-  check("segment_max", src_, inverse, order_, offsets_);
-  const at::Tensor src = as_computed(src_);
-  const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
-  at::Tensor out = empty({offsets.size(0) - 1, src.size(1)}, src.options());
-  at::Tensor argmax = empty(out.sizes(), order.options());
-  AT_DISPATCH_FLOATING_TYPES(src.scalar_type(), "segment_max", [&] {
-    cpu::segment_max(src.const_data_ptr<scalar_t>(), src.size(1), as_csr(order, offsets),
-                     out.mutable_data_ptr<scalar_t>(), argmax.mutable_data_ptr<int32_t>());
-  });
-  return {out.to(src_.scalar_type()), argmax};
-}
-
-at::Tensor segment_mean_backward_cpu(const at::Tensor& grad_out_, const at::Tensor& inverse_,
-                                     const at::Tensor& order, const at::Tensor& offsets_) {
-  constexpr const char* op = "segment_mean_backward";
-  check_backward(op, grad_out_, inverse_, offsets_.size(0) - 1);
-  check_segments(op, inverse_, order, offsets_, "grad_out", grad_out_);
-  const at::Tensor grad_out = as_computed(grad_out_);
-  const at::Tensor inverse = inverse_.contiguous(), offsets = offsets_.contiguous();
-  at::Tensor grad_src = empty({inverse.size(0), grad_out.size(1)}, grad_out.options());
-  AT_DISPATCH_FLOATING_TYPES(grad_out.scalar_type(), op, [&] {
-    cpu::segment_mean_backward(grad_out.const_data_ptr<scalar_t>(),
-                               inverse.const_data_ptr<int32_t>(), offsets.const_data_ptr<int32_t>(),
-                               inverse.size(0), offsets.size(0) - 1, grad_out.size(1),
-                               grad_src.mutable_data_ptr<scalar_t>());
-  });
-  return grad_src.to(grad_out_.scalar_type());
-}
-
-at::Tensor segment_max_backward_cpu(const at::Tensor& grad_out_, const at::Tensor& argmax_,
-                                    const at::Tensor& inverse_) {
-  constexpr const char* op = "segment_max_backward";
-  check_backward(op, grad_out_, inverse_, argmax_.size(0));
-  const at::Tensor grad_out = as_computed(grad_out_);
-  const at::Tensor inverse = inverse_.contiguous(), argmax = argmax_.contiguous();
-  at::Tensor grad_src = empty({inverse.size(0), grad_out.size(1)}, grad_out.options());
-  AT_DISPATCH_FLOATING_TYPES(grad_out.scalar_type(), op, [&] {
-    cpu::segment_max_backward(grad_out.const_data_ptr<scalar_t>(), argmax.const_data_ptr<int32_t>(),
-                              inverse.const_data_ptr<int32_t>(), inverse.size(0), argmax.size(0),
-                              grad_out.size(1), grad_src.mutable_data_ptr<scalar_t>());
-  });
-  return grad_src.to(grad_out_.scalar_type());
-}
-
-#ifdef ELITE_WITH_CUDA
-
-at::Tensor segment_reduce_cuda(const char* op, const at::Tensor& src_, const at::Tensor& inverse,
-                               const at::Tensor& order_, const at::Tensor& offsets_,
-                               const std::optional<at::Tensor>& num_rows, bool mean) {
-  check(op, src_, inverse, order_, offsets_);
-  check_num_rows(op, num_rows, offsets_.size(0) - 1, "src", src_);
-  const c10::cuda::CUDAGuard guard(src_.device());
-  const at::Tensor src = src_.contiguous();
-  const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
-  at::Tensor out = empty({offsets.size(0) - 1, src.size(1)}, src.options());
-  AT_DISPATCH_FLOATING_TYPES_AND2(
-      at::kHalf, at::kBFloat16, src.scalar_type(), "segment_reduce", [&] {
-        C10_CUDA_CHECK(cuda::csr_reduce(
-            cuda_data<scalar_t>(src), src.size(1), as_csr(order, offsets, num_rows_data(num_rows)),
-            mean, cuda_mutable_data<scalar_t>(out), c10::cuda::getCurrentCUDAStream()));
-      });
-  return out;
-}
-
-at::Tensor segment_sum_cuda(const at::Tensor& src, const at::Tensor& inverse,
-                            const at::Tensor& order, const at::Tensor& offsets,
-                            const std::optional<at::Tensor>& num_rows) {
-  return segment_reduce_cuda("segment_sum", src, inverse, order, offsets, num_rows, false);
-}
-
-at::Tensor segment_mean_cuda(const at::Tensor& src, const at::Tensor& inverse,
+  static SegmentReduce check(const at::Tensor& src, const at::Tensor& inverse,
                              const at::Tensor& order, const at::Tensor& offsets,
                              const std::optional<at::Tensor>& num_rows) {
-  return segment_reduce_cuda("segment_mean", src, inverse, order, offsets, num_rows, true);
-}
+    auto segments = SegmentTensors::check_of_rows(kName, "src", src, inverse, order, offsets);
+    check_num_rows(kName, num_rows, segments.num_segments(), "src", src);
+    return {src.contiguous(), std::move(segments), num_rows};
+  }
 
-std::tuple<at::Tensor, at::Tensor> segment_max_cuda(const at::Tensor& src_,
-                                                    const at::Tensor& inverse,
-                                                    const at::Tensor& order_,
-                                                    const at::Tensor& offsets_) {
-  check("segment_max", src_, inverse, order_, offsets_);
-  const c10::cuda::CUDAGuard guard(src_.device());
-  const at::Tensor src = src_.contiguous();
-  const at::Tensor order = order_.contiguous(), offsets = offsets_.contiguous();
-  at::Tensor out = empty({offsets.size(0) - 1, src.size(1)}, src.options());
-  at::Tensor argmax = empty(out.sizes(), order.options());
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, src.scalar_type(), "segment_max", [&] {
-    C10_CUDA_CHECK(cuda::segment_max(cuda_data<scalar_t>(src), src.size(1), as_csr(order, offsets),
-                                     cuda_mutable_data<scalar_t>(out),
-                                     argmax.mutable_data_ptr<int32_t>(),
-                                     c10::cuda::getCurrentCUDAStream()));
-  });
-  return {out, argmax};
-}
+  at::Tensor run_cpu() const {
+    const at::Tensor computed = as_computed(src);
+    at::Tensor out = empty_rows(segments.num_segments(), computed);
+    dispatch_cpu(src.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      cpu::csr_reduce(data<T>(computed), src.size(1), segments.csr(num_rows), mean,
+                      mutable_data<T>(out));
+    });
+    return out.to(src.scalar_type());
+  }
 
-at::Tensor segment_mean_backward_cuda(const at::Tensor& grad_out_, const at::Tensor& inverse_,
-                                      const at::Tensor& order, const at::Tensor& offsets_) {
-  constexpr const char* op = "segment_mean_backward";
-  check_backward(op, grad_out_, inverse_, offsets_.size(0) - 1);
-  check_segments(op, inverse_, order, offsets_, "grad_out", grad_out_);
-  const c10::cuda::CUDAGuard guard(grad_out_.device());
-  const at::Tensor grad_out = grad_out_.contiguous();
-  const at::Tensor inverse = inverse_.contiguous(), offsets = offsets_.contiguous();
-  at::Tensor grad_src = empty({inverse.size(0), grad_out.size(1)}, grad_out.options());
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, grad_out.scalar_type(), op, [&] {
-    C10_CUDA_CHECK(cuda::segment_mean_backward(
-        cuda_data<scalar_t>(grad_out), inverse.const_data_ptr<int32_t>(),
-        offsets.const_data_ptr<int32_t>(), inverse.size(0), offsets.size(0) - 1, grad_out.size(1),
-        cuda_mutable_data<scalar_t>(grad_src), c10::cuda::getCurrentCUDAStream()));
-  });
-  return grad_src;
-}
-
-at::Tensor segment_max_backward_cuda(const at::Tensor& grad_out_, const at::Tensor& argmax_,
-                                     const at::Tensor& inverse_) {
-  constexpr const char* op = "segment_max_backward";
-  check_backward(op, grad_out_, inverse_, argmax_.size(0));
-  const c10::cuda::CUDAGuard guard(grad_out_.device());
-  const at::Tensor grad_out = grad_out_.contiguous();
-  const at::Tensor inverse = inverse_.contiguous(), argmax = argmax_.contiguous();
-  at::Tensor grad_src = empty({inverse.size(0), grad_out.size(1)}, grad_out.options());
-  AT_DISPATCH_FLOATING_TYPES_AND2(at::kHalf, at::kBFloat16, grad_out.scalar_type(), op, [&] {
-    C10_CUDA_CHECK(cuda::segment_max_backward(
-        cuda_data<scalar_t>(grad_out), argmax.const_data_ptr<int32_t>(),
-        inverse.const_data_ptr<int32_t>(), inverse.size(0), argmax.size(0), grad_out.size(1),
-        cuda_mutable_data<scalar_t>(grad_src), c10::cuda::getCurrentCUDAStream()));
-  });
-  return grad_src;
-}
-
+#ifdef ELITE_WITH_CUDA
+  at::Tensor run_cuda() const {
+    at::Tensor out = empty_rows(segments.num_segments(), src);
+    dispatch_cuda(src.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      C10_CUDA_CHECK(cuda::csr_reduce(data<T>(src), src.size(1), segments.csr(num_rows), mean,
+                                      mutable_data<T>(out), c10::cuda::getCurrentCUDAStream()));
+    });
+    return out;
+  }
 #endif
+};
+
+template <bool largest>
+struct SegmentExtreme {
+  static constexpr auto kName = largest ? "segment_max" : "segment_min";
+  using Result = std::tuple<at::Tensor, at::Tensor>;
+
+  at::Tensor src;  // [N, C]
+  SegmentTensors segments;
+
+  static SegmentExtreme check(const at::Tensor& src, const at::Tensor& inverse,
+                              const at::Tensor& order, const at::Tensor& offsets) {
+    auto segments = SegmentTensors::check_of_rows(kName, "src", src, inverse, order, offsets);
+    return {src.contiguous(), std::move(segments)};
+  }
+
+  Result run_cpu() const {
+    const at::Tensor computed = as_computed(src);
+    at::Tensor out = empty_rows(segments.num_segments(), computed);
+    at::Tensor points = empty(out.sizes(), segments.order.options());
+    dispatch_cpu(src.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      const auto reduce = largest ? cpu::segment_max<T> : cpu::segment_min<T>;
+      reduce(data<T>(computed), src.size(1), segments.csr(), mutable_data<T>(out),
+             mutable_data<int32_t>(points));
+    });
+    return {out.to(src.scalar_type()), points};
+  }
+
+#ifdef ELITE_WITH_CUDA
+  Result run_cuda() const {
+    at::Tensor out = empty_rows(segments.num_segments(), src);
+    at::Tensor points = empty(out.sizes(), segments.order.options());
+    dispatch_cuda(src.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      const auto reduce = largest ? cuda::segment_max<T> : cuda::segment_min<T>;
+      C10_CUDA_CHECK(reduce(data<T>(src), src.size(1), segments.csr(), mutable_data<T>(out),
+                            mutable_data<int32_t>(points), c10::cuda::getCurrentCUDAStream()));
+    });
+    return {out, points};
+  }
+#endif
+};
+
+struct SegmentMeanBackward {
+  static constexpr auto kName = "segment_mean_backward";
+
+  at::Tensor grad_out;  // [M, C]
+  SegmentTensors segments;
+
+  static SegmentMeanBackward check(const at::Tensor& grad_out, const at::Tensor& inverse,
+                                   const at::Tensor& order, const at::Tensor& offsets) {
+    auto segments = SegmentTensors::check(kName, inverse, order, offsets, "grad_out", grad_out);
+    check_matrix(kName, "grad_out", grad_out, segments.num_segments());
+    return {grad_out.contiguous(), std::move(segments)};
+  }
+
+  at::Tensor run_cpu() const {
+    const at::Tensor computed = as_computed(grad_out);
+    at::Tensor grad_src = empty_rows(segments.num_points(), computed);
+    dispatch_cpu(grad_out.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      cpu::segment_mean_backward(data<T>(computed), data<int32_t>(segments.inverse),
+                                 data<int32_t>(segments.offsets), segments.num_points(),
+                                 segments.num_segments(), computed.size(1),
+                                 mutable_data<T>(grad_src));
+    });
+    return grad_src.to(grad_out.scalar_type());
+  }
+
+#ifdef ELITE_WITH_CUDA
+  at::Tensor run_cuda() const {
+    at::Tensor grad_src = empty_rows(segments.num_points(), grad_out);
+    dispatch_cuda(grad_out.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      C10_CUDA_CHECK(cuda::segment_mean_backward(
+          data<T>(grad_out), data<int32_t>(segments.inverse), data<int32_t>(segments.offsets),
+          segments.num_points(), segments.num_segments(), grad_out.size(1),
+          mutable_data<T>(grad_src), c10::cuda::getCurrentCUDAStream()));
+    });
+    return grad_src;
+  }
+#endif
+};
+
+void check_argmax(const char* op, const at::Tensor& argmax, const at::Tensor& inverse,
+                  const char* with_name, const at::Tensor& with) {
+  check_row_numbers(op, "argmax", argmax, 2, with_name, with);
+  check_size(op, "argmax", argmax, 1, with.size(1));
+  check_row_numbers(op, "inverse", inverse, 1, with_name, with);
+}
+
+struct SegmentMaxBackward {
+  static constexpr auto kName = "segment_max_backward";
+
+  at::Tensor grad_out;  // [M, C]
+  at::Tensor argmax;    // [M, C]
+  at::Tensor inverse;   // [N]
+
+  static SegmentMaxBackward check(const at::Tensor& grad_out, const at::Tensor& argmax,
+                                  const at::Tensor& inverse) {
+    check_dim(kName, "grad_out", grad_out, 2);
+    check_argmax(kName, argmax, inverse, "grad_out", grad_out);
+    check_matrix(kName, "grad_out", grad_out, argmax.size(0));
+    return {grad_out.contiguous(), argmax.contiguous(), inverse.contiguous()};
+  }
+
+  at::Tensor run_cpu() const {
+    const at::Tensor computed = as_computed(grad_out);
+    at::Tensor grad_src = empty_rows(inverse.size(0), computed);
+    dispatch_cpu(grad_out.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      cpu::segment_max_backward(data<T>(computed), data<int32_t>(argmax), data<int32_t>(inverse),
+                                inverse.size(0), argmax.size(0), argmax.size(1),
+                                mutable_data<T>(grad_src));
+    });
+    return grad_src.to(grad_out.scalar_type());
+  }
+
+#ifdef ELITE_WITH_CUDA
+  at::Tensor run_cuda() const {
+    at::Tensor grad_src = empty_rows(inverse.size(0), grad_out);
+    dispatch_cuda(grad_out.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      C10_CUDA_CHECK(cuda::segment_max_backward(
+          data<T>(grad_out), data<int32_t>(argmax), data<int32_t>(inverse), inverse.size(0),
+          argmax.size(0), argmax.size(1), mutable_data<T>(grad_src),
+          c10::cuda::getCurrentCUDAStream()));
+    });
+    return grad_src;
+  }
+#endif
+};
+
+struct SegmentTake {
+  static constexpr auto kName = "segment_take";
+
+  at::Tensor src;     // [N, C]
+  at::Tensor argmax;  // [M, C]
+
+  // `inverse` [N] is what the gradient needs.
+  static SegmentTake check(const at::Tensor& src, const at::Tensor& argmax,
+                           const at::Tensor& inverse) {
+    check_dim(kName, "src", src, 2);
+    check_argmax(kName, argmax, inverse, "src", src);
+    check_matrix(kName, "src", src, inverse.size(0));
+    return {src.contiguous(), argmax.contiguous()};
+  }
+
+  at::Tensor run_cpu() const {
+    const at::Tensor computed = as_computed(src);
+    at::Tensor out = empty_rows(argmax.size(0), computed);
+    dispatch_cpu(src.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      cpu::segment_take(data<T>(computed), data<int32_t>(argmax), src.size(0), argmax.size(0),
+                        argmax.size(1), mutable_data<T>(out));
+    });
+    return out.to(src.scalar_type());
+  }
+
+#ifdef ELITE_WITH_CUDA
+  at::Tensor run_cuda() const {
+    at::Tensor out = empty_rows(argmax.size(0), src);
+    dispatch_cuda(src.scalar_type(), [&](auto number) {
+      using T = decltype(number);
+      C10_CUDA_CHECK(cuda::segment_take(data<T>(src), data<int32_t>(argmax), src.size(0),
+                                        argmax.size(0), argmax.size(1), mutable_data<T>(out),
+                                        c10::cuda::getCurrentCUDAStream()));
+    });
+    return out;
+  }
+#endif
+};
 
 }  // namespace
 
-TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
-  m.def(
-      "segment_sum(Tensor src, Tensor inverse, Tensor order, Tensor offsets,"
-      " Tensor? num_rows=None) -> Tensor");
-  m.def(
-      "segment_mean(Tensor src, Tensor inverse, Tensor order, Tensor offsets,"
-      " Tensor? num_rows=None) -> Tensor");
-  m.def(
-      "segment_max(Tensor src, Tensor inverse, Tensor order, Tensor offsets)"
-      " -> (Tensor out, Tensor argmax)");
-  m.def(
-      "segment_mean_backward(Tensor grad_out, Tensor inverse, Tensor order, Tensor offsets)"
-      " -> Tensor");
-  m.def("segment_max_backward(Tensor grad_out, Tensor argmax, Tensor inverse) -> Tensor");
-}
-TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
-  m.impl("segment_sum", &segment_sum_cpu);
-  m.impl("segment_mean", &segment_mean_cpu);
-  m.impl("segment_max", &segment_max_cpu);
-  m.impl("segment_mean_backward", &segment_mean_backward_cpu);
-  m.impl("segment_max_backward", &segment_max_backward_cpu);
-}
-#ifdef ELITE_WITH_CUDA
-TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) {
-  m.impl("segment_sum", &segment_sum_cuda);
-  m.impl("segment_mean", &segment_mean_cuda);
-  m.impl("segment_max", &segment_max_cuda);
-  m.impl("segment_mean_backward", &segment_mean_backward_cuda);
-  m.impl("segment_max_backward", &segment_max_backward_cuda);
-}
-#endif
+ELITE_OP(SegmentReduce<false>,
+         "segment_sum(Tensor src, Tensor inverse, Tensor order, Tensor offsets,"
+         " Tensor? num_rows=None) -> Tensor");
+ELITE_OP(SegmentReduce<true>,
+         "segment_mean(Tensor src, Tensor inverse, Tensor order, Tensor offsets,"
+         " Tensor? num_rows=None) -> Tensor");
+ELITE_OP(SegmentExtreme<true>,
+         "segment_max(Tensor src, Tensor inverse, Tensor order, Tensor offsets)"
+         " -> (Tensor out, Tensor argmax)");
+ELITE_OP(SegmentExtreme<false>,
+         "segment_min(Tensor src, Tensor inverse, Tensor order, Tensor offsets)"
+         " -> (Tensor out, Tensor argmin)");
+ELITE_OP(SegmentMeanBackward,
+         "segment_mean_backward(Tensor grad_out, Tensor inverse, Tensor order, Tensor offsets)"
+         " -> Tensor");
+ELITE_OP(SegmentMaxBackward,
+         "segment_max_backward(Tensor grad_out, Tensor argmax, Tensor inverse) -> Tensor");
+ELITE_OP(SegmentTake, "segment_take(Tensor src, Tensor argmax, Tensor inverse) -> Tensor");
 
 }  // namespace elite_ops

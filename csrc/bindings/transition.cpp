@@ -1,17 +1,14 @@
 #include "cpu/transition.h"
 
-#include <ATen/Dispatch.h>
-#include <torch/library.h>
-
 #include <optional>
 #include <tuple>
 
 #include "compute_type.h"
 #include "cpu/csr_reduce.h"
 #include "empty.h"
+#include "op.h"
 #include "segments.h"
 #ifdef ELITE_WITH_CUDA
-#include "cuda.h"
 #include "cuda/csr_reduce.h"
 #include "cuda/transition.h"
 #endif
@@ -19,223 +16,198 @@
 namespace elite_ops {
 namespace {
 
-// offsets, columns and weights of the operator, then of its transpose.
-using CsrPair = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
-
-void check_build(const at::Tensor& fine_inverse, const at::Tensor& fine_order,
-                 const at::Tensor& fine_offsets, const at::Tensor& coarse_inverse,
-                 const at::Tensor& coarse_order, const at::Tensor& coarse_offsets) {
-  constexpr const char* op = "build_transition";
-  check_segments(op, fine_inverse, fine_order, fine_offsets, "fine", fine_inverse);
-  check_segments(op, coarse_inverse, coarse_order, coarse_offsets, "fine", fine_inverse);
-  TORCH_CHECK_VALUE(coarse_inverse.size(0) == fine_inverse.size(0), op,
-                    ": `fine` and `coarse` must have the same points, got ", fine_inverse.size(0),
-                    " and ", coarse_inverse.size(0));
+void check_same_points(const char* op, const at::Tensor& fine, const at::Tensor& coarse) {
+  TORCH_CHECK_VALUE(coarse.size(0) == fine.size(0), op,
+                    ": `fine` and `coarse` must have the same points, got ", fine.size(0), " and ",
+                    coarse.size(0));
 }
 
-void check_apply(const at::Tensor& features, const at::Tensor& offsets, const at::Tensor& columns,
-                 const at::Tensor& weights, const at::Tensor& transposed_offsets,
-                 const std::optional<at::Tensor>& num_rows) {
-  constexpr const char* op = "transition";
-  check_dim(op, "features", features, 2);
-  check_floating(op, "features", features);
-  check_dtype(op, "offsets", offsets, at::kInt);
-  check_dtype(op, "columns", columns, at::kInt);
-  check_dtype(op, "weights", weights, at::kFloat);
-  check_same_device(op, "offsets", offsets, "features", features);
-  check_same_device(op, "columns", columns, "features", features);
-  check_same_device(op, "weights", weights, "features", features);
-  check_size(op, "features", features, 0, transposed_offsets.size(0) - 1);
-  check_num_rows(op, num_rows, offsets.size(0) - 1, "features", features);
-}
+struct BuildTransition {
+  static constexpr auto kName = "build_transition";
+  // Offsets, columns and weights of the operator, then of its transpose.
+  using Result = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
 
-void check_by_points(const at::Tensor& features, const at::Tensor& fine_inverse,
-                     const at::Tensor& coarse_inverse, const at::Tensor& coarse_order,
-                     const at::Tensor& coarse_offsets, const std::optional<at::Tensor>& num_rows) {
-  constexpr const char* op = "transition_by_points";
-  check_dim(op, "features", features, 2);
-  check_floating(op, "features", features);
-  check_segments(op, coarse_inverse, coarse_order, coarse_offsets, "features", features);
-  check_segments(op, fine_inverse, fine_inverse, coarse_offsets, "features", features);
-  TORCH_CHECK_VALUE(coarse_inverse.size(0) == fine_inverse.size(0), op,
-                    ": `fine` and `coarse` must have the same points, got ", fine_inverse.size(0),
-                    " and ", coarse_inverse.size(0));
-  check_num_rows(op, num_rows, coarse_offsets.size(0) - 1, "features", features);
-}
+  SegmentTensors fine, coarse;
 
-CsrPair allocate(const at::Tensor& fine_inverse, const at::Tensor& fine_offsets,
-                 const at::Tensor& coarse_offsets) {
-  const int64_t capacity = fine_inverse.size(0);
-  const auto rows = fine_inverse.options(), weights = rows.dtype(at::kFloat);
-  return {empty(coarse_offsets.sizes(), rows), empty({capacity}, rows), empty({capacity}, weights),
-          empty(fine_offsets.sizes(), rows),   empty({capacity}, rows), empty({capacity}, weights)};
-}
+  static BuildTransition check(const at::Tensor& fine_inverse, const at::Tensor& fine_order,
+                               const at::Tensor& fine_offsets, const at::Tensor& coarse_inverse,
+                               const at::Tensor& coarse_order, const at::Tensor& coarse_offsets) {
+    auto fine = SegmentTensors::check(kName, fine_inverse, fine_order, fine_offsets, "fine",
+                                      fine_inverse, "fine");
+    auto coarse = SegmentTensors::check(kName, coarse_inverse, coarse_order, coarse_offsets, "fine",
+                                        fine_inverse, "coarse");
+    check_same_points(kName, fine_inverse, coarse_inverse);
+    return {std::move(fine), std::move(coarse)};
+  }
 
-CsrOutput output(at::Tensor& offsets, at::Tensor& columns, at::Tensor& weights) {
-  return {offsets.mutable_data_ptr<int32_t>(), columns.mutable_data_ptr<int32_t>(),
-          weights.mutable_data_ptr<float>()};
-}
+  Result run_cpu() const {
+    Result matrices = allocate();
+    auto& [offsets, columns, weights, t_offsets, t_columns, t_weights] = matrices;
+    cpu::build_transition(voxels(fine), voxels(coarse), fine.num_points(),
+                          output(offsets, columns, weights),
+                          output(t_offsets, t_columns, t_weights));
+    return matrices;
+  }
 
-PointVoxels point_voxels(const at::Tensor& inverse, const at::Tensor& order,
-                         const at::Tensor& offsets) {
-  return {inverse.const_data_ptr<int32_t>(), order.const_data_ptr<int32_t>(), offsets.size(0) - 1};
-}
+#ifdef ELITE_WITH_CUDA
+  Result run_cuda() const {
+    Result matrices = allocate();
+    auto& [offsets, columns, weights, t_offsets, t_columns, t_weights] = matrices;
+    const size_t bytes = cuda::build_transition_workspace_bytes(
+        fine.num_points(), fine.num_segments(), coarse.num_segments());
+    at::Tensor workspace = empty({static_cast<int64_t>(bytes)}, columns.options().dtype(at::kByte));
+    C10_CUDA_CHECK(cuda::build_transition(
+        voxels(fine), voxels(coarse), fine.num_points(), workspace.mutable_data_ptr(),
+        output(offsets, columns, weights), output(t_offsets, t_columns, t_weights),
+        c10::cuda::getCurrentCUDAStream()));
+    return matrices;
+  }
+#endif
 
-Csr weighted_csr(const at::Tensor& offsets, const at::Tensor& columns, const at::Tensor& weights,
-                 const std::optional<at::Tensor>& num_rows) {
-  return {offsets.const_data_ptr<int32_t>(), columns.const_data_ptr<int32_t>(),
-          weights.const_data_ptr<float>(), offsets.size(0) - 1, num_rows_data(num_rows)};
-}
+ private:
+  Result allocate() const {
+    const int64_t capacity = fine.num_points();
+    const auto rows = fine.inverse.options(), weights = rows.dtype(at::kFloat);
+    return {
+        empty(coarse.offsets.sizes(), rows), empty({capacity}, rows), empty({capacity}, weights),
+        empty(fine.offsets.sizes(), rows),   empty({capacity}, rows), empty({capacity}, weights)};
+  }
 
-CsrPair build_transition_cpu(const at::Tensor& fine_inverse_, const at::Tensor& fine_order_,
-                             const at::Tensor& fine_offsets, const at::Tensor& coarse_inverse_,
-                             const at::Tensor& coarse_order_, const at::Tensor& coarse_offsets) {
-  check_build(fine_inverse_, fine_order_, fine_offsets, coarse_inverse_, coarse_order_,
-              coarse_offsets);
-  const at::Tensor fine_inverse = fine_inverse_.contiguous(), fine_order = fine_order_.contiguous();
-  const at::Tensor coarse_inverse = coarse_inverse_.contiguous();
-  const at::Tensor coarse_order = coarse_order_.contiguous();
-  CsrPair pair = allocate(fine_inverse, fine_offsets, coarse_offsets);
-  auto& [offsets, columns, weights, t_offsets, t_columns, t_weights] = pair;
-  cpu::build_transition(point_voxels(fine_inverse, fine_order, fine_offsets),
-                        point_voxels(coarse_inverse, coarse_order, coarse_offsets),
-                        fine_inverse.size(0), output(offsets, columns, weights),
-                        output(t_offsets, t_columns, t_weights));
-  return pair;
-}
+  static CsrOutput output(at::Tensor& offsets, at::Tensor& columns, at::Tensor& weights) {
+    return {mutable_data<int32_t>(offsets), mutable_data<int32_t>(columns),
+            mutable_data<float>(weights)};
+  }
 
-at::Tensor transition_cpu(const at::Tensor& features_, const at::Tensor& offsets_,
-                          const at::Tensor& columns_, const at::Tensor& weights_,
-                          const at::Tensor& t_offsets, const at::Tensor&, const at::Tensor&,
-                          const std::optional<at::Tensor>& num_rows) {
-  check_apply(features_, offsets_, columns_, weights_, t_offsets, num_rows);
-  const at::Tensor features = as_computed(features_);
-  const at::Tensor offsets = offsets_.contiguous(), columns = columns_.contiguous();
-  const at::Tensor weights = weights_.contiguous();
-  const Csr csr = weighted_csr(offsets, columns, weights, num_rows);
-  at::Tensor out = empty({csr.rows, features.size(1)}, features.options());
-  AT_DISPATCH_FLOATING_TYPES(features.scalar_type(), "transition", [&] {
-    cpu::csr_reduce(features.const_data_ptr<scalar_t>(), features.size(1), csr, false,
-                    out.mutable_data_ptr<scalar_t>());
+  static PointVoxels voxels(const SegmentTensors& segments) {
+    return {data<int32_t>(segments.inverse), data<int32_t>(segments.order),
+            segments.num_segments()};
+  }
+};
+
+// Rows of `features`, summed by a CSR list.
+at::Tensor reduce_cpu(const at::Tensor& features, const Csr& csr, bool mean) {
+  const at::Tensor computed = as_computed(features);
+  at::Tensor out = empty({csr.rows, features.size(1)}, computed.options());
+  dispatch_cpu(features.scalar_type(), [&](auto number) {
+    using T = decltype(number);
+    cpu::csr_reduce(data<T>(computed), features.size(1), csr, mean, mutable_data<T>(out));
   });
-  return out.to(features_.scalar_type());
-}
-
-at::Tensor transition_by_points_cpu(const at::Tensor& features_, const at::Tensor& fine_inverse_,
-                                    const at::Tensor& coarse_inverse,
-                                    const at::Tensor& coarse_order,
-                                    const at::Tensor& coarse_offsets,
-                                    const std::optional<at::Tensor>& num_rows) {
-  check_by_points(features_, fine_inverse_, coarse_inverse, coarse_order, coarse_offsets, num_rows);
-  const at::Tensor features = as_computed(features_);
-  const at::Tensor fine_inverse = fine_inverse_.contiguous(), order = coarse_order.contiguous();
-  const at::Tensor offsets = coarse_offsets.contiguous();
-  Csr csr = as_csr(order, offsets, num_rows_data(num_rows));
-  csr.via = fine_inverse.const_data_ptr<int32_t>();
-  at::Tensor out = empty({csr.rows, features.size(1)}, features.options());
-  AT_DISPATCH_FLOATING_TYPES(features.scalar_type(), "transition_by_points", [&] {
-    cpu::csr_reduce(features.const_data_ptr<scalar_t>(), features.size(1), csr, true,
-                    out.mutable_data_ptr<scalar_t>());
-  });
-  return out.to(features_.scalar_type());
+  return out.to(features.scalar_type());
 }
 
 #ifdef ELITE_WITH_CUDA
-
-CsrPair build_transition_cuda(const at::Tensor& fine_inverse_, const at::Tensor& fine_order_,
-                              const at::Tensor& fine_offsets, const at::Tensor& coarse_inverse_,
-                              const at::Tensor& coarse_order_, const at::Tensor& coarse_offsets) {
-  check_build(fine_inverse_, fine_order_, fine_offsets, coarse_inverse_, coarse_order_,
-              coarse_offsets);
-  const c10::cuda::CUDAGuard guard(fine_inverse_.device());
-  const at::Tensor fine_inverse = fine_inverse_.contiguous(), fine_order = fine_order_.contiguous();
-  const at::Tensor coarse_inverse = coarse_inverse_.contiguous();
-  const at::Tensor coarse_order = coarse_order_.contiguous();
-  CsrPair pair = allocate(fine_inverse, fine_offsets, coarse_offsets);
-  auto& [offsets, columns, weights, t_offsets, t_columns, t_weights] = pair;
-  const PointVoxels fine = point_voxels(fine_inverse, fine_order, fine_offsets);
-  const PointVoxels coarse = point_voxels(coarse_inverse, coarse_order, coarse_offsets);
-  const int64_t num_points = fine_inverse.size(0);
-  const size_t bytes =
-      cuda::build_transition_workspace_bytes(num_points, fine.num_voxels, coarse.num_voxels);
-  at::Tensor workspace =
-      empty({static_cast<int64_t>(bytes)}, fine_inverse.options().dtype(at::kByte));
-  C10_CUDA_CHECK(cuda::build_transition(
-      fine, coarse, num_points, workspace.mutable_data_ptr<uint8_t>(),
-      output(offsets, columns, weights), output(t_offsets, t_columns, t_weights),
-      c10::cuda::getCurrentCUDAStream()));
-  return pair;
-}
-
-at::Tensor transition_cuda(const at::Tensor& features_, const at::Tensor& offsets_,
-                           const at::Tensor& columns_, const at::Tensor& weights_,
-                           const at::Tensor& t_offsets, const at::Tensor&, const at::Tensor&,
-                           const std::optional<at::Tensor>& num_rows) {
-  check_apply(features_, offsets_, columns_, weights_, t_offsets, num_rows);
-  const c10::cuda::CUDAGuard guard(features_.device());
-  const at::Tensor features = features_.contiguous(), offsets = offsets_.contiguous();
-  const at::Tensor columns = columns_.contiguous(), weights = weights_.contiguous();
-  const Csr csr = weighted_csr(offsets, columns, weights, num_rows);
+at::Tensor reduce_cuda(const at::Tensor& features, const Csr& csr, bool mean) {
   at::Tensor out = empty({csr.rows, features.size(1)}, features.options());
-  AT_DISPATCH_FLOATING_TYPES_AND2(
-      at::kHalf, at::kBFloat16, features.scalar_type(), "transition", [&] {
-        C10_CUDA_CHECK(cuda::csr_reduce(cuda_data<scalar_t>(features), features.size(1), csr, false,
-                                        cuda_mutable_data<scalar_t>(out),
-                                        c10::cuda::getCurrentCUDAStream()));
-      });
+  dispatch_cuda(features.scalar_type(), [&](auto number) {
+    using T = decltype(number);
+    C10_CUDA_CHECK(cuda::csr_reduce(data<T>(features), features.size(1), csr, mean,
+                                    mutable_data<T>(out), c10::cuda::getCurrentCUDAStream()));
+  });
   return out;
 }
-
-at::Tensor transition_by_points_cuda(const at::Tensor& features_, const at::Tensor& fine_inverse_,
-                                     const at::Tensor& coarse_inverse,
-                                     const at::Tensor& coarse_order,
-                                     const at::Tensor& coarse_offsets,
-                                     const std::optional<at::Tensor>& num_rows) {
-  check_by_points(features_, fine_inverse_, coarse_inverse, coarse_order, coarse_offsets, num_rows);
-  const c10::cuda::CUDAGuard guard(features_.device());
-  const at::Tensor features = features_.contiguous(), fine_inverse = fine_inverse_.contiguous();
-  const at::Tensor order = coarse_order.contiguous(), offsets = coarse_offsets.contiguous();
-  Csr csr = as_csr(order, offsets, num_rows_data(num_rows));
-  csr.via = fine_inverse.const_data_ptr<int32_t>();
-  at::Tensor out = empty({csr.rows, features.size(1)}, features.options());
-  AT_DISPATCH_FLOATING_TYPES_AND2(
-      at::kHalf, at::kBFloat16, features.scalar_type(), "transition_by_points", [&] {
-        C10_CUDA_CHECK(cuda::csr_reduce(cuda_data<scalar_t>(features), features.size(1), csr, true,
-                                        cuda_mutable_data<scalar_t>(out),
-                                        c10::cuda::getCurrentCUDAStream()));
-      });
-  return out;
-}
-
 #endif
+
+struct Transition {
+  static constexpr auto kName = "transition";
+
+  at::Tensor features;                   // [V_fine, C]
+  at::Tensor offsets, columns, weights;  // of the operator
+  std::optional<at::Tensor> num_rows;
+
+  // The transpose is what the gradient needs.
+  static Transition check(const at::Tensor& features, const at::Tensor& offsets,
+                          const at::Tensor& columns, const at::Tensor& weights,
+                          const at::Tensor& transposed_offsets,
+                          const at::Tensor& transposed_columns,
+                          const at::Tensor& transposed_weights,
+                          const std::optional<at::Tensor>& num_rows) {
+    check_dim(kName, "features", features, 2);
+    check_floating(kName, "features", features);
+    check_matrix("offsets", offsets, "columns", columns, "weights", weights, features);
+    check_matrix("transposed_offsets", transposed_offsets, "transposed_columns", transposed_columns,
+                 "transposed_weights", transposed_weights, features);
+    check_size(kName, "features", features, 0, transposed_offsets.size(0) - 1);
+    check_num_rows(kName, num_rows, offsets.size(0) - 1, "features", features);
+    return {features.contiguous(), offsets.contiguous(), columns.contiguous(), weights.contiguous(),
+            num_rows};
+  }
+
+  at::Tensor run_cpu() const { return reduce_cpu(features, csr(), false); }
+#ifdef ELITE_WITH_CUDA
+  at::Tensor run_cuda() const { return reduce_cuda(features, csr(), false); }
+#endif
+
+ private:
+  static void check_matrix(const char* of_offsets, const at::Tensor& offsets,
+                           const char* of_columns, const at::Tensor& columns,
+                           const char* of_weights, const at::Tensor& weights,
+                           const at::Tensor& features) {
+    check_row_numbers(kName, of_columns, columns, 1, "features", features);
+    check_offsets(kName, of_offsets, offsets, columns.size(0), "features", features);
+    check_dim(kName, of_weights, weights, 1);
+    check_dtype(kName, of_weights, weights, at::kFloat);
+    check_same_device(kName, of_weights, weights, "features", features);
+    check_size(kName, of_weights, weights, 0, columns.size(0));
+  }
+
+  Csr csr() const {
+    return {data<int32_t>(offsets), data<int32_t>(columns), data<float>(weights),
+            offsets.size(0) - 1, num_rows_data(num_rows)};
+  }
+};
+
+struct TransitionByPoints {
+  static constexpr auto kName = "transition_by_points";
+
+  at::Tensor features;  // [V_fine, C]
+  at::Tensor fine_inverse;
+  SegmentTensors coarse;
+  std::optional<at::Tensor> num_rows;
+
+  // `fine_offsets` says how many fine voxels there are.
+  static TransitionByPoints check(const at::Tensor& features, const at::Tensor& fine_inverse,
+                                  const at::Tensor& fine_offsets, const at::Tensor& coarse_inverse,
+                                  const at::Tensor& coarse_order, const at::Tensor& coarse_offsets,
+                                  const std::optional<at::Tensor>& num_rows) {
+    check_dim(kName, "features", features, 2);
+    check_floating(kName, "features", features);
+    auto coarse = SegmentTensors::check(kName, coarse_inverse, coarse_order, coarse_offsets,
+                                        "features", features, "coarse");
+    check_row_numbers(kName, "fine.inverse", fine_inverse, 1, "features", features);
+    check_offsets(kName, "fine.offsets", fine_offsets, fine_inverse.size(0), "features", features);
+    check_same_points(kName, fine_inverse, coarse_inverse);
+    check_size(kName, "features", features, 0, fine_offsets.size(0) - 1);
+    check_num_rows(kName, num_rows, coarse.num_segments(), "features", features);
+    return {features.contiguous(), fine_inverse.contiguous(), std::move(coarse), num_rows};
+  }
+
+  at::Tensor run_cpu() const { return reduce_cpu(features, csr(), true); }
+#ifdef ELITE_WITH_CUDA
+  at::Tensor run_cuda() const { return reduce_cuda(features, csr(), true); }
+#endif
+
+ private:
+  Csr csr() const {
+    Csr csr = coarse.csr(num_rows);
+    csr.via = data<int32_t>(fine_inverse);
+    return csr;
+  }
+};
 
 }  // namespace
 
-TORCH_LIBRARY_FRAGMENT(elite_ops, m) {
-  m.def(
-      "build_transition(Tensor fine_inverse, Tensor fine_order, Tensor fine_offsets,"
-      " Tensor coarse_inverse, Tensor coarse_order, Tensor coarse_offsets)"
-      " -> (Tensor offsets, Tensor columns, Tensor weights, Tensor transposed_offsets,"
-      " Tensor transposed_columns, Tensor transposed_weights)");
-  m.def(
-      "transition(Tensor features, Tensor offsets, Tensor columns, Tensor weights,"
-      " Tensor transposed_offsets, Tensor transposed_columns, Tensor transposed_weights,"
-      " Tensor? num_rows=None) -> Tensor");
-  m.def(
-      "transition_by_points(Tensor features, Tensor fine_inverse, Tensor coarse_inverse,"
-      " Tensor coarse_order, Tensor coarse_offsets, Tensor? num_rows=None) -> Tensor");
-}
-TORCH_LIBRARY_IMPL(elite_ops, CPU, m) {
-  m.impl("build_transition", &build_transition_cpu);
-  m.impl("transition", &transition_cpu);
-  m.impl("transition_by_points", &transition_by_points_cpu);
-}
-#ifdef ELITE_WITH_CUDA
-TORCH_LIBRARY_IMPL(elite_ops, CUDA, m) {
-  m.impl("build_transition", &build_transition_cuda);
-  m.impl("transition", &transition_cuda);
-  m.impl("transition_by_points", &transition_by_points_cuda);
-}
-#endif
+ELITE_OP(BuildTransition,
+         "build_transition(Tensor fine_inverse, Tensor fine_order, Tensor fine_offsets,"
+         " Tensor coarse_inverse, Tensor coarse_order, Tensor coarse_offsets)"
+         " -> (Tensor offsets, Tensor columns, Tensor weights, Tensor transposed_offsets,"
+         " Tensor transposed_columns, Tensor transposed_weights)");
+ELITE_OP(Transition,
+         "transition(Tensor features, Tensor offsets, Tensor columns, Tensor weights,"
+         " Tensor transposed_offsets, Tensor transposed_columns, Tensor transposed_weights,"
+         " Tensor? num_rows=None) -> Tensor");
+ELITE_OP(TransitionByPoints,
+         "transition_by_points(Tensor features, Tensor fine_inverse, Tensor fine_offsets,"
+         " Tensor coarse_inverse, Tensor coarse_order, Tensor coarse_offsets,"
+         " Tensor? num_rows=None) -> Tensor");
 
 }  // namespace elite_ops

@@ -16,9 +16,11 @@ int64_t confusion_matrix(const int64_t* prediction, const int64_t* target, int64
   const int64_t cells = num_classes * num_classes;
   int64_t first_bad = kNone;
   std::mutex mutex;
-  // A range counts for itself, so it should have more rows than the matrix has cells.
+  // One of several ranges counts for itself, so it should have more rows than the matrix has cells.
   parallel_for(0, num_rows, std::max<int64_t>(1 << 14, cells), [&](int64_t begin, int64_t end) {
-    std::vector<int64_t> counts(cells, 0);
+    const bool is_only = begin == 0 && end == num_rows;
+    std::vector<int64_t> own(is_only ? 0 : cells, 0);
+    int64_t* counts = is_only ? matrix : own.data();
     int64_t bad = kNone;
     for (int64_t i = begin; i < end && bad == kNone; ++i) {
       if (is_label(prediction[i]) && is_label(target[i])) {
@@ -28,7 +30,7 @@ int64_t confusion_matrix(const int64_t* prediction, const int64_t* target, int64
       }
     }
     const std::lock_guard<std::mutex> lock(mutex);
-    for (int64_t k = 0; k < cells; ++k) matrix[k] += counts[k];
+    for (size_t k = 0; k < own.size(); ++k) matrix[k] += own[k];
     first_bad = std::min(first_bad, bad);
   });
   return first_bad == kNone ? -1 : first_bad;

@@ -1,5 +1,6 @@
 #include "majority_vote.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "csr_rows.h"
@@ -7,8 +8,13 @@
 namespace elite_ops::cpu {
 namespace {
 
+// Votes for more classes than this are sorted rather than counted: a counter for each of 2^31 - 1
+// classes would fill the memory.
+constexpr int64_t kMostCounted = 1 << 16;
+
 // The label with the most votes among those of `points`; `votes` is all 0 before and after.
-int64_t winner(const int64_t* labels, const int32_t* points, int64_t count, int32_t* votes) {
+int64_t counted_winner(const int64_t* labels, const int32_t* points, int64_t count,
+                       int32_t* votes) {
   for (int64_t k = 0; k < count; ++k) ++votes[labels[points[k]]];
   int64_t best = labels[points[0]];
   for (int64_t k = 1; k < count; ++k) {
@@ -18,6 +24,23 @@ int64_t winner(const int64_t* labels, const int32_t* points, int64_t count, int3
     best = is_ahead ? label : best;
   }
   for (int64_t k = 0; k < count; ++k) votes[labels[points[k]]] = 0;
+  return best;
+}
+
+// The same, by the longest run of the labels in order. `sorted` is scratch.
+int64_t sorted_winner(const int64_t* labels, const int32_t* points, int64_t count,
+                      std::vector<int64_t>& sorted) {
+  sorted.clear();
+  for (int64_t k = 0; k < count; ++k) sorted.push_back(labels[points[k]]);
+  std::sort(sorted.begin(), sorted.end());
+  int64_t best = sorted[0], most = 0;
+  for (int64_t begin = 0, end; begin < count; begin = end) {
+    for (end = begin + 1; end < count && sorted[end] == sorted[begin];) ++end;
+    if (end - begin > most) {
+      most = end - begin;
+      best = sorted[begin];
+    }
+  }
   return best;
 }
 
@@ -31,11 +54,15 @@ int64_t majority_vote(const int64_t* labels, const Csr& segments, int64_t num_cl
     if (label < 0 || label >= num_classes) return segments.columns[e];
   }
   parallel_for_rows(offsets, segments.rows, 1, [&](int64_t begin, int64_t end) {
-    std::vector<int32_t> votes(num_classes, 0);
+    const bool counts = num_classes <= kMostCounted;
+    std::vector<int32_t> votes(counts ? num_classes : 0, 0);
+    std::vector<int64_t> sorted;
     for (int64_t v = begin; v < end; ++v) {
+      const int32_t* points = segments.columns + offsets[v];
       const int64_t count = offsets[v + 1] - offsets[v];
       out[v] = count == 0 ? ignore_label
-                          : winner(labels, segments.columns + offsets[v], count, votes.data());
+               : counts   ? counted_winner(labels, points, count, votes.data())
+                          : sorted_winner(labels, points, count, sorted);
     }
   });
   return -1;

@@ -1,5 +1,7 @@
 #include "memory_pool.h"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <bit>
 #include <mutex>
@@ -71,6 +73,10 @@ class MemoryPool {
     return statistics_;
   }
 
+  // Around a fork: a child has the forking thread alone, and nobody else could unlock its copy.
+  void lock() { mutex_.lock(); }
+  void unlock() { mutex_.unlock(); }
+
  private:
   // The smallest kept block that fits, unless it is more than twice as large; the latest of equals.
   Block* take_kept(size_t bytes) {
@@ -104,9 +110,16 @@ class MemoryPool {
   size_t most_in_use_ = 0;
 };
 
+MemoryPool& pool();
+
+MemoryPool* new_pool() {
+  pthread_atfork([] { pool().lock(); }, [] { pool().unlock(); }, [] { pool().unlock(); });
+  return new MemoryPool;
+}
+
 // Never destroyed: tensors may live longer than any static object.
 MemoryPool& pool() {
-  static MemoryPool& pool = *new MemoryPool;
+  static MemoryPool& pool = *new_pool();
   return pool;
 }
 

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <memory>
 #include <vector>
 
 #include "parallel.h"
@@ -37,15 +38,71 @@ struct SlabPair {
   int32_t offset;
 };
 
-// The cells of one output slab, numbered y * words_per_column * 64 + z, each once and in order.
+// What each input cell along an axis meets, looked up instead of divided.
+class AxisReach {
+ public:
+  AxisReach(const KernelGeometry& kernel, int axis, bool transposed, const VoxelGrid& inputs,
+            const VoxelGrid& outputs)
+      : kernel_(kernel), axis_(axis), transposed_(transposed), num_outputs_(outputs.shape[axis]) {
+    if (inputs.shape[axis] > kMaxCells) return;
+    begin_.push_back(0);
+    for (int32_t input = 0; input < inputs.shape[axis]; ++input) {
+      for_each_output(kernel, axis, transposed, input, num_outputs_,
+                      [&](int32_t output, int32_t i) { met_.push_back({output, i}); });
+      begin_.push_back(static_cast<int32_t>(met_.size()));
+    }
+  }
+
+  // Calls body(output, offset).
+  template <typename Body>
+  void for_each(int32_t input, const Body& body) const {
+    if (begin_.empty()) {
+      for_each_output(kernel_, axis_, transposed_, input, num_outputs_, body);
+      return;
+    }
+    for (int32_t m = begin_[input]; m < begin_[input + 1]; ++m)
+      body(met_[m].output, met_[m].offset);
+  }
+
+ private:
+  struct Met {
+    int32_t output, offset;
+  };
+
+  static constexpr int32_t kMaxCells = 1 << 16;
+  const KernelGeometry& kernel_;
+  const int axis_;
+  const bool transposed_;
+  const int32_t num_outputs_;
+  std::vector<int32_t> begin_;  // of each input cell; empty where there are too many
+  std::vector<Met> met_;
+};
+
+std::vector<SlabPair> slab_pairs(const std::vector<Slab>& slabs, const KernelGeometry& kernel,
+                                 bool transposed, const VoxelGrid& outputs) {
+  std::vector<SlabPair> pairs;
+  for (const Slab& slab : slabs) {
+    for_each_output(kernel, 0, transposed, slab.x, outputs.shape[0], [&](int32_t x, int32_t i) {
+      pairs.push_back({int64_t{slab.batch} * outputs.shape[0] + x, &slab, i});
+    });
+  }
+  std::stable_sort(pairs.begin(), pairs.end(),
+                   [](const SlabPair& a, const SlabPair& b) { return a.output < b.output; });
+  return pairs;
+}
+
+// The cells of one output slab, named y * words_per_column * 64 + z, each once and in order.
 class SlabCells {
  public:
-  explicit SlabCells(const VoxelGrid& grid)
-      : words_(std::min<int64_t>(grid.shape[1] * grid.words_per_column(), kMaxWords + 1)),
-        is_sorted_(words_.size() > kMaxWords) {}
+  explicit SlabCells(const VoxelGrid& grid) {
+    const int64_t num_words = grid.shape[1] * grid.words_per_column();
+    if (num_words > kMaxWords) return;
+    words_.resize(num_words);
+    numbers_ = std::make_unique_for_overwrite<int32_t[]>(num_words * 64);
+  }
 
   void mark(int64_t cell) {
-    if (is_sorted_) {
+    if (words_.empty()) {
       cells_.push_back(cell);
     } else {
       words_[cell / 64] |= uint64_t{1} << cell % 64;
@@ -65,35 +122,24 @@ class SlabCells {
   }
 
   // Gets ready for `number` on the cells of a slab.
-  void rank(const std::vector<int64_t>& cells) {
-    numbered_ = &cells;
-    if (is_sorted_) return;
-    std::fill(words_.begin(), words_.end(), 0);
-    for (const int64_t cell : cells) mark(cell);
-    ranks_.resize(words_.size());
-    int32_t rank = 0;
-    for (size_t w = 0; w < words_.size(); ++w) {
-      ranks_[w] = rank;
-      rank += std::popcount(words_[w]);
-    }
+  void enumerate(const std::vector<int64_t>& cells) {
+    enumerated_ = &cells;
+    if (words_.empty()) return;
+    for (size_t i = 0; i < cells.size(); ++i) numbers_[cells[i]] = static_cast<int32_t>(i);
   }
 
   // Which of the slab's cells this is.
   int64_t number(int64_t cell) const {
-    if (is_sorted_) {
-      return std::lower_bound(numbered_->begin(), numbered_->end(), cell) - numbered_->begin();
-    }
-    const uint64_t below = (uint64_t{1} << cell % 64) - 1;
-    return ranks_[cell / 64] + std::popcount(words_[cell / 64] & below);
+    if (!words_.empty()) return numbers_[cell];
+    return std::lower_bound(enumerated_->begin(), enumerated_->end(), cell) - enumerated_->begin();
   }
 
  private:
-  static constexpr size_t kMaxWords = size_t{1} << 16;  // larger slabs are sorted
+  static constexpr int64_t kMaxWords = 1 << 13;  // larger slabs are sorted
   std::vector<uint64_t> words_;
-  std::vector<int32_t> ranks_;
+  std::unique_ptr<int32_t[]> numbers_;
   std::vector<int64_t> cells_;
-  const std::vector<int64_t>* numbered_ = nullptr;
-  bool is_sorted_;
+  const std::vector<int64_t>* enumerated_ = nullptr;
 };
 
 class Builder {
@@ -103,92 +149,107 @@ class Builder {
       : voxels_(voxels),
         index_(index),
         kernel_(kernel),
-        transposed_(transposed),
         outputs_(outputs),
+        along_y_(kernel, 1, transposed, voxels.grid, outputs),
+        along_z_(kernel, 2, transposed, voxels.grid, outputs),
         bits_per_column_(outputs.words_per_column() * 64),
-        slabs_(slabs_of(voxels, index)) {
-    for (const Slab& slab : slabs_) {
-      for_each_output(kernel, 0, transposed, slab.x, outputs.shape[0], [&](int32_t x, int32_t i) {
-        pairs_.push_back({int64_t{slab.batch} * outputs.shape[0] + x, &slab, i});
-      });
-    }
-    std::stable_sort(pairs_.begin(), pairs_.end(),
-                     [](const SlabPair& a, const SlabPair& b) { return a.output < b.output; });
+        slabs_(slabs_of(voxels, index)),
+        pairs_(slab_pairs(slabs_, kernel, transposed, outputs)) {
     for (size_t p = 0; p < pairs_.size(); ++p) {
       if (p == 0 || pairs_[p].output != pairs_[p - 1].output) {
         first_pair_.push_back(static_cast<int64_t>(p));
       }
     }
     first_pair_.push_back(static_cast<int64_t>(pairs_.size()));
+    slab_results_.resize(first_pair_.size() - 1);
   }
 
   // Finds the cells; returns how many there are.
   int64_t find() {
-    cells_.resize(num_slabs());
     for_slabs([&](SlabCells& marked, int64_t s) {
-      for_each_cell(s, [&](int64_t cell, int64_t, int64_t) { marked.mark(cell); });
-      marked.take(cells_[s]);
+      std::vector<Meeting>& meetings = slab_results_[s].meetings;
+      for_each_meeting(s, [&](const Meeting& meeting) {
+        marked.mark(meeting.cell);
+        meetings.push_back(meeting);
+      });
+      marked.take(slab_results_[s].cells);
     });
-    first_row_.assign(1, 0);
-    for (const auto& cells : cells_) {
-      first_row_.push_back(first_row_.back() + static_cast<int64_t>(cells.size()));
+    int64_t num_outputs = 0;
+    for (SlabResult& result : slab_results_) {
+      result.first_row = num_outputs;
+      num_outputs += static_cast<int64_t>(result.cells.size());
     }
-    return first_row_.back();
+    return num_outputs;
   }
 
   void write_indices(int32_t* indices) const {
     for_slabs([&](SlabCells&, int64_t s) {
       const int64_t slab = pairs_[first_pair_[s]].output;
-      int32_t* to = indices + first_row_[s] * 4;
-      for (const int64_t cell : cells_[s]) {
-        *to++ = static_cast<int32_t>(slab / outputs_.shape[0]);
-        *to++ = static_cast<int32_t>(slab % outputs_.shape[0]);
-        *to++ = static_cast<int32_t>(cell / bits_per_column_);
-        *to++ = static_cast<int32_t>(cell % bits_per_column_);
+      const auto batch = static_cast<int32_t>(slab / outputs_.shape[0]);
+      const auto x = static_cast<int32_t>(slab % outputs_.shape[0]);
+      int32_t* to = indices + slab_results_[s].first_row * 4;
+      int64_t y = 0, column = 0;  // and its first cell; most cells are in the column of the last
+      for (const int64_t cell : slab_results_[s].cells) {
+        if (cell >= column + bits_per_column_) {
+          y = cell / bits_per_column_;
+          column = y * bits_per_column_;
+        }
+        *to++ = batch;
+        *to++ = x;
+        *to++ = static_cast<int32_t>(y);
+        *to++ = static_cast<int32_t>(cell - column);
       }
     });
   }
 
-  void write_in_rows(int32_t* in_rows) const {
-    const int64_t num_outputs = first_row_.back();
-    parallel_for(0, kernel_.num_offsets(), 1, [&](int64_t begin, int64_t end) {
-      std::fill(in_rows + begin * num_outputs, in_rows + end * num_outputs, -1);
-    });
+  void write_in_rows(int64_t num_outputs, int32_t* in_rows) const {
     for_slabs([&](SlabCells& marked, int64_t s) {
-      marked.rank(cells_[s]);
-      int32_t* rows = in_rows + first_row_[s];
-      for_each_cell(s, [&](int64_t cell, int64_t k, int64_t row) {
-        rows[k * num_outputs + marked.number(cell)] = static_cast<int32_t>(row);
-      });
+      const SlabResult& result = slab_results_[s];
+      int32_t* rows = in_rows + result.first_row;
+      for (int64_t k = 0; k < kernel_.num_offsets(); ++k) {
+        std::fill_n(rows + k * num_outputs, result.cells.size(), -1);
+      }
+      marked.enumerate(result.cells);
+      for (const Meeting& meeting : result.meetings) {
+        rows[meeting.k * num_outputs + marked.number(meeting.cell)] = meeting.row;
+      }
     });
   }
 
  private:
-  int64_t num_slabs() const { return static_cast<int64_t>(first_pair_.size()) - 1; }
+  // A cell of a slab, the row of a voxel that meets it, and the offset under which it does.
+  struct Meeting {
+    int64_t cell;
+    int32_t row, k;
+  };
+  struct SlabResult {
+    std::vector<Meeting> meetings;
+    std::vector<int64_t> cells;
+    int64_t first_row;
+  };
 
   template <typename Body>
   void for_slabs(const Body& body) const {
-    parallel_for(0, num_slabs(), 16, [&](int64_t begin, int64_t end) {
+    const auto num_slabs = static_cast<int64_t>(slab_results_.size());
+    parallel_for(0, num_slabs, 16, [&](int64_t begin, int64_t end) {
       SlabCells marked(outputs_);
       for (int64_t s = begin; s < end; ++s) body(marked, s);
     });
   }
 
-  // Calls body(cell, k, row) for each pair of a cell of the slab and the voxel that meets it.
   template <typename Body>
-  void for_each_cell(int64_t s, const Body& body) const {
+  void for_each_meeting(int64_t s, const Body& body) const {
     for (int64_t p = first_pair_[s]; p < first_pair_[s + 1]; ++p) {
       const SlabPair& pair = pairs_[p];
       for (int64_t i = pair.input->begin; i < pair.input->end; ++i) {
-        const int64_t row = index_.row(i);
-        const int32_t* voxel = voxels_.indices + row * 4;
-        for_each_output(
-            kernel_, 1, transposed_, voxel[2], outputs_.shape[1], [&](int32_t y, int32_t i_y) {
-              const int64_t column = y * bits_per_column_;
-              const int64_t k = (int64_t{pair.offset} * kernel_.size[1] + i_y) * kernel_.size[2];
-              for_each_output(kernel_, 2, transposed_, voxel[3], outputs_.shape[2],
-                              [&](int32_t z, int32_t i_z) { body(column + z, k + i_z, row); });
-            });
+        const auto row = static_cast<int32_t>(index_.row(i));
+        const int32_t* voxel = voxels_.indices + int64_t{row} * 4;
+        along_y_.for_each(voxel[2], [&](int32_t y, int32_t i_y) {
+          const int64_t column = y * bits_per_column_;
+          const int32_t k = (pair.offset * kernel_.size[1] + i_y) * kernel_.size[2];
+          along_z_.for_each(voxel[3],
+                            [&](int32_t z, int32_t i_z) { body({column + z, row, k + i_z}); });
+        });
       }
     }
   }
@@ -196,14 +257,13 @@ class Builder {
   const VoxelSet& voxels_;
   const VoxelIndex& index_;
   const KernelGeometry& kernel_;
-  const bool transposed_;
   const VoxelGrid& outputs_;
+  const AxisReach along_y_, along_z_;
   const int64_t bits_per_column_;
-  std::vector<Slab> slabs_;
-  std::vector<SlabPair> pairs_;              // by output slab
-  std::vector<int64_t> first_pair_;          // of each output slab
-  std::vector<std::vector<int64_t>> cells_;  // of each output slab
-  std::vector<int64_t> first_row_;           // of each output slab
+  const std::vector<Slab> slabs_;
+  const std::vector<SlabPair> pairs_;  // by output slab
+  std::vector<int64_t> first_pair_;    // of each output slab
+  std::vector<SlabResult> slab_results_;
 };
 
 }  // namespace
@@ -212,9 +272,10 @@ void output_voxels(const VoxelSet& voxels, const VoxelIndex& index, const Kernel
                    bool transposed, const VoxelGrid& outputs,
                    const std::function<OutputVoxels(int64_t)>& allocate) {
   Builder builder(voxels, index, kernel, transposed, outputs);
-  const OutputVoxels found = allocate(builder.find());
+  const int64_t num_outputs = builder.find();
+  const OutputVoxels found = allocate(num_outputs);
   builder.write_indices(found.indices);
-  if (found.in_rows != nullptr) builder.write_in_rows(found.in_rows);
+  if (found.in_rows != nullptr) builder.write_in_rows(num_outputs, found.in_rows);
 }
 
 }  // namespace elite_ops::cpu

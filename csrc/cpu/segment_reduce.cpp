@@ -4,19 +4,54 @@
 
 #include "csr_rows.h"
 #include "prefetch.h"
+#include "vectorized.h"
 
 namespace elite_ops::cpu {
 namespace {
 
-template <typename scalar_t>
-void max_into(const scalar_t* __restrict__ row, int32_t point, int64_t channels,
-              scalar_t* __restrict__ best, int32_t* __restrict__ argmax) {
+// Takes the values of a row that are beyond the best so far.
+template <bool largest, typename scalar_t>
+[[gnu::always_inline]] inline void take_extremes(const scalar_t* __restrict__ row, int32_t point,
+                                                 int64_t channels, scalar_t* __restrict__ best,
+                                                 int32_t* __restrict__ best_point) {
   for (int64_t c = 0; c < channels; ++c) {
-    // Not `row > best`: a NaN wins, and the first one stays.
-    const bool wins = !(row[c] <= best[c]) && best[c] == best[c];
+    // Not whether the value is beyond the best one: a NaN wins, and the first one stays.
+    const bool loses = largest ? row[c] <= best[c] : row[c] >= best[c];
+    const bool wins = !loses && best[c] == best[c];
     best[c] = wins ? row[c] : best[c];
-    argmax[c] = wins ? point : argmax[c];
+    best_point[c] = wins ? point : best_point[c];
   }
+}
+
+template <bool largest, typename scalar_t>
+void segment_extreme(const scalar_t* src, int64_t channels, const Csr& segments, scalar_t* out,
+                     int32_t* out_point) {
+  const int32_t *offsets = segments.offsets, *points = segments.columns;
+  const auto reduce = [=](int64_t begin, int64_t end) __attribute__((always_inline)) {
+    const int32_t last = offsets[end];
+    for (int64_t v = begin; v < end; ++v) {
+      scalar_t* best = out + v * channels;
+      int32_t* best_point = out_point + v * channels;
+      for (int32_t e = offsets[v]; e < offsets[v + 1]; ++e) {
+        if (e + kPrefetchDistance < last) {
+          prefetch_row(src + points[e + kPrefetchDistance] * channels, channels);
+        }
+        const scalar_t* row = src + points[e] * channels;
+        if (e > offsets[v]) {
+          take_extremes<largest>(row, points[e], channels, best, best_point);
+        } else {
+          std::copy_n(row, channels, best);
+          std::fill_n(best_point, channels, points[e]);
+        }
+      }
+      if (offsets[v] == offsets[v + 1]) {
+        std::fill_n(best, channels, scalar_t(0));
+        std::fill_n(best_point, channels, -1);
+      }
+    }
+  };
+  parallel_for_rows(offsets, segments.rows, channels,
+                    [&](int64_t begin, int64_t end) { run_vectorized(reduce, begin, end); });
 }
 
 // Calls `body(i, segment)` for every point in a segment, and clears the rows of the others.
@@ -39,26 +74,24 @@ void for_each_point(const int32_t* inverse, int64_t num_points, int64_t num_segm
 template <typename scalar_t>
 void segment_max(const scalar_t* src, int64_t channels, const Csr& segments, scalar_t* out,
                  int32_t* argmax) {
-  const int32_t* offsets = segments.offsets;
-  parallel_for_rows(offsets, segments.rows, channels, [&](int64_t begin, int64_t end) {
-    const int32_t last = offsets[end];
+  segment_extreme<true>(src, channels, segments, out, argmax);
+}
+
+template <typename scalar_t>
+void segment_min(const scalar_t* src, int64_t channels, const Csr& segments, scalar_t* out,
+                 int32_t* argmin) {
+  segment_extreme<false>(src, channels, segments, out, argmin);
+}
+
+template <typename scalar_t>
+void segment_take(const scalar_t* src, const int32_t* argmax, int64_t num_points,
+                  int64_t num_segments, int64_t channels, scalar_t* out) {
+  parallel_for(0, num_segments, 256, [&](int64_t begin, int64_t end) {
     for (int64_t v = begin; v < end; ++v) {
-      scalar_t* best = out + v * channels;
-      int32_t* best_point = argmax + v * channels;
-      if (offsets[v] == offsets[v + 1]) {
-        std::fill_n(best, channels, scalar_t(0));
-        std::fill_n(best_point, channels, -1);
-        continue;
-      }
-      const int32_t first = segments.columns[offsets[v]];
-      std::copy_n(src + first * channels, channels, best);
-      std::fill_n(best_point, channels, first);
-      for (int32_t e = offsets[v] + 1; e < offsets[v + 1]; ++e) {
-        if (e + kPrefetchDistance < last) {
-          prefetch_row(src + segments.columns[e + kPrefetchDistance] * channels, channels);
-        }
-        const int32_t point = segments.columns[e];
-        max_into(src + point * channels, point, channels, best, best_point);
+      for (int64_t c = 0; c < channels; ++c) {
+        const int64_t point = argmax[v * channels + c];
+        const bool is_there = point >= 0 && point < num_points;
+        out[v * channels + c] = is_there ? src[point * channels + c] : scalar_t(0);
       }
     }
   });
@@ -94,6 +127,8 @@ void segment_mean_backward(const scalar_t* grad_out, const int32_t* inverse, con
 
 #define INSTANTIATE(T)                                                                      \
   template void segment_max<T>(const T*, int64_t, const Csr&, T*, int32_t*);                \
+  template void segment_min<T>(const T*, int64_t, const Csr&, T*, int32_t*);                \
+  template void segment_take<T>(const T*, const int32_t*, int64_t, int64_t, int64_t, T*);   \
   template void segment_max_backward<T>(const T*, const int32_t*, const int32_t*, int64_t,  \
                                         int64_t, int64_t, T*);                              \
   template void segment_mean_backward<T>(const T*, const int32_t*, const int32_t*, int64_t, \

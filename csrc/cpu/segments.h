@@ -11,4 +11,11 @@ namespace elite_ops::cpu {
 int64_t build_segments(const int32_t* inverse, int64_t num_points, int64_t num_segments,
                        int32_t* order, int32_t* offsets);
 
+// The same, and `inverse` [num_points], of segments that are neighbouring points: segment v is
+// [csr_offsets[v], csr_offsets[v + 1]). Points behind the last one are in none. Returns the first
+// offset that is not 0 at first, falls, or is more than `num_points`, and then writes nothing; else
+// -1.
+int64_t segments_from_csr(const int64_t* csr_offsets, int64_t num_points, int64_t num_segments,
+                          int32_t* inverse, int32_t* order, int32_t* offsets);
+
 }  // namespace elite_ops::cpu

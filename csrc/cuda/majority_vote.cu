@@ -38,6 +38,22 @@ __device__ uint64_t count_votes(const int64_t* __restrict__ labels,
   return best;  // no barrier before the next call: a lane reads and clears the same counters
 }
 
+// The smallest label of entries [begin, end) from `from` on, else `num_classes`. Called by a whole
+// warp.
+__device__ int64_t next_label(const int64_t* __restrict__ labels,
+                              const int32_t* __restrict__ points, int32_t begin, int32_t end,
+                              int64_t from, int64_t num_classes, int lane) {
+  int64_t next = num_classes;
+  for (int32_t e = begin + lane; e < end; e += kWarpSize) {
+    const int64_t label = labels[points[e]];
+    if (label >= from && label < next) next = label;
+  }
+  for (int offset = kWarpSize / 2; offset > 0; offset /= 2) {
+    next = min(next, __shfl_xor_sync(kWholeWarp, next, offset));
+  }
+  return next;
+}
+
 __global__ void majority_vote_kernel(const int64_t* __restrict__ labels, Csr segments,
                                      int64_t num_classes, int64_t classes_at_once,
                                      int64_t ignore_label, int64_t* __restrict__ out,
@@ -52,7 +68,12 @@ __global__ void majority_vote_kernel(const int64_t* __restrict__ labels, Csr seg
     if (label < 0 || label >= num_classes) atomicOr(error_flag, kLabelOutOfRange);
   }
   uint64_t best = 0;
+  const bool at_once = num_classes <= classes_at_once;
   for (int64_t first = 0; first < num_classes; first += classes_at_once) {
+    if (!at_once) {  // passes over what nobody votes for
+      first = next_label(labels, segments.columns, begin, end, first, num_classes, place.lane);
+      if (first >= num_classes) break;
+    }
     const int num_counted = static_cast<int>(min(classes_at_once, num_classes - first));
     best = max(best, count_votes(labels, segments.columns, begin, end, first, num_counted,
                                  place.lane, votes));

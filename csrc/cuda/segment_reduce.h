@@ -1,4 +1,5 @@
-// What segment sums and means (csr_reduce.h) don't cover: maxima, and the gradients, on CUDA.
+// What segment sums and means (csr_reduce.h) don't cover: maxima, minima, and the gradients, on
+// CUDA.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -14,6 +15,17 @@ namespace elite_ops::cuda {
 template <typename scalar_t>
 cudaError_t segment_max(const scalar_t* src, int64_t channels, const Csr& segments, scalar_t* out,
                         int32_t* argmax, cudaStream_t stream);
+
+// As cpu::segment_min, and as slow.
+template <typename scalar_t>
+cudaError_t segment_min(const scalar_t* src, int64_t channels, const Csr& segments, scalar_t* out,
+                        int32_t* argmin, cudaStream_t stream);
+
+// As cpu::segment_take.
+template <typename scalar_t>
+cudaError_t segment_take(const scalar_t* src, const int32_t* argmax, int64_t num_points,
+                         int64_t num_segments, int64_t channels, scalar_t* out,
+                         cudaStream_t stream);
 
 // As cpu::segment_max_backward.
 template <typename scalar_t>

@@ -78,6 +78,34 @@ __global__ void offsets_kernel(const Lists lists, const uint32_t* __restrict__ s
   offsets[number] = static_cast<int32_t>(place - begin);
 }
 
+// Sets `is_bad` and the flag where offsets are none.
+__global__ void check_offsets_kernel(const int64_t* __restrict__ csr_offsets, int64_t num_points,
+                                     int64_t num_segments, int32_t* is_bad, int32_t* error_flag) {
+  const int64_t v = global_thread();
+  if (v > num_segments) return;
+  const int64_t own = csr_offsets[v], before = v == 0 ? 0 : csr_offsets[v - 1];
+  if (own >= before && own <= num_points && (v > 0 || own == 0)) return;
+  *is_bad = 1;
+  atomicOr(error_flag, static_cast<int32_t>(kIndexOutOfRange));
+}
+
+// A point finds its segment, and takes no part where the offsets are bad.
+__global__ void from_csr_kernel(const int64_t* __restrict__ csr_offsets, int64_t num_points,
+                                int64_t num_segments, const int32_t* __restrict__ is_bad,
+                                int32_t* __restrict__ inverse, int32_t* __restrict__ order,
+                                int32_t* __restrict__ offsets) {
+  const int64_t i = global_thread();
+  const bool is_good = *is_bad == 0;
+  if (i <= num_segments) offsets[i] = is_good ? static_cast<int32_t>(csr_offsets[i]) : 0;
+  if (i >= num_points) return;
+  int64_t segment = -1;
+  if (is_good && i < csr_offsets[num_segments]) {
+    segment = lower_bound(csr_offsets, 0, num_segments + 1, i + 1) - 1;
+  }
+  inverse[i] = static_cast<int32_t>(segment);
+  order[i] = static_cast<int32_t>(i);
+}
+
 }  // namespace
 
 size_t build_segments_workspace_bytes(int64_t num_points) { return cut(nullptr, num_points).bytes; }
@@ -102,6 +130,19 @@ cudaError_t build_segments(const SegmentInput* inputs, int num_lists, void* work
   const cudaLaunchConfig_t per_number = one_thread_per(num_numbers, stream);
   return cudaLaunchKernelEx(&per_number, offsets_kernel, lists,
                             static_cast<const uint32_t*>(buffers.sorted_number), offsets);
+}
+
+cudaError_t segments_from_csr(const int64_t* csr_offsets, int64_t num_points, int64_t num_segments,
+                              int32_t* is_bad, int32_t* inverse, int32_t* order, int32_t* offsets,
+                              int32_t* error_flag, cudaStream_t stream) {
+  ELITE_CUDA_TRY(cudaMemsetAsync(is_bad, 0, sizeof(*is_bad), stream));
+  const cudaLaunchConfig_t per_offset = one_thread_per(num_segments + 1, stream);
+  ELITE_CUDA_TRY(cudaLaunchKernelEx(&per_offset, check_offsets_kernel, csr_offsets, num_points,
+                                    num_segments, is_bad, error_flag));
+  const cudaLaunchConfig_t per_both =
+      one_thread_per(std::max(num_points, num_segments + 1), stream);
+  return cudaLaunchKernelEx(&per_both, from_csr_kernel, csr_offsets, num_points, num_segments,
+                            static_cast<const int32_t*>(is_bad), inverse, order, offsets);
 }
 
 }  // namespace elite_ops::cuda

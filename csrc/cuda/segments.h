@@ -21,4 +21,10 @@ cudaError_t build_segments(const SegmentInput* inputs, int num_lists, void* work
                            int32_t* order, int32_t* offsets, int32_t* error_flag,
                            cudaStream_t stream);
 
+// Writes what cpu::segments_from_csr does. Where that would return an offset, all points are in no
+// segment, and kIndexOutOfRange is set in `error_flag`. `is_bad` is one number of scratch.
+cudaError_t segments_from_csr(const int64_t* csr_offsets, int64_t num_points, int64_t num_segments,
+                              int32_t* is_bad, int32_t* inverse, int32_t* order, int32_t* offsets,
+                              int32_t* error_flag, cudaStream_t stream);
+
 }  // namespace elite_ops::cuda

@@ -11,6 +11,7 @@ from torch import Tensor
 from elite_ops.ops.segments import Segments, build_all_segments, build_segments
 from elite_ops.ops.transition import CsrMatrix, Transition, transition
 from elite_ops.ops.voxel_to_point import voxel_to_point
+from elite_ops.registration import register_fake
 from elite_ops.voxel_set import VoxelSet
 
 __all__ = ["devoxelize"]
@@ -141,4 +142,4 @@ def _fake(
     return indices.new_empty(shape), points.new_empty(shape)
 
 
-torch.library.register_fake("elite_ops::devoxelize", _fake)
+register_fake("devoxelize", _fake)

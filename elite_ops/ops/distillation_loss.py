@@ -8,6 +8,11 @@ import torch
 from torch import Tensor
 
 from elite_ops.ops.segments import build_segments
+from elite_ops.registration import (
+    compute_in_float32_under_autocast,
+    register_autograd,
+    register_fake,
+)
 
 __all__ = ["distillation_loss"]
 
@@ -33,7 +38,7 @@ def distillation_loss(
         teacher_logits: one row per point, in the dtype of `student_logits`; treated as constants.
         index: each point's row of `student_logits`, -1 for none (such a point is left out, as if
             its row of `teacher_logits` were not there). By default row p belongs to point p.
-        temperature: divides both logits.
+        temperature: divides both logits; a positive normal number of float32.
         weight: multiplies each point's term, and does not enter the divisor; float32, or float64
             with float64 logits.
         reduction: what divides the sum of the terms of the P' points that have a row: "mean" P' * C
@@ -55,7 +60,7 @@ def distillation_loss(
         >>> distillation_loss(student, teacher, index, reduction="sum")  # log(2)
         tensor(0.6931)
 
-    *Differentiable:* in `student_logits`.
+    *Differentiable:* in `student_logits`, once.
     *Sync:* none.
     *Deterministic:* yes; the loss, and each row's gradient, are sums in a fixed order.
     *Source:* ELiTe (Zhang et al., ICME 2024), patch-to-point multi-stage knowledge distillation.
@@ -120,8 +125,7 @@ def _backward(ctx: Any, grad_loss: Tensor, _grad_scale: Tensor) -> tuple[Tensor 
     return grad_student, None, None, None, None, None
 
 
-torch.library.register_fake("elite_ops::distillation_loss", _fake)
-torch.library.register_fake("elite_ops::distillation_loss_backward", _fake_backward)
-torch.library.register_autograd(
-    "elite_ops::distillation_loss", _backward, setup_context=_setup_context
-)
+register_fake("distillation_loss", _fake)
+register_fake("distillation_loss_backward", _fake_backward)
+register_autograd("distillation_loss", _backward, setup_context=_setup_context)
+compute_in_float32_under_autocast("distillation_loss")

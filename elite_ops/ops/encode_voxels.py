@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.ops.segments import Segments
+from elite_ops.registration import register_autograd, register_fake
 
 __all__ = ["encode_voxels"]
 
@@ -45,16 +46,21 @@ def encode_voxels(
         without points.
 
     Raises:
-        ValueError: if shapes or devices don't fit together, or `points` requires a gradient; on
-            CUDA, backward, also if `points` has more than 256 columns.
+        ValueError: if shapes or devices don't fit together, `voxel_size` is not positive, a number
+            is not finite in float32, or `points` requires a gradient; on CUDA, backward, also if
+            `points` has more than 256 columns.
         TypeError: if a dtype is not the one above.
 
-    *Differentiable:* in `weight` and `bias`.
+    *Differentiable:* in `weight` and `bias`, once.
     *Sync:* none.
     *Deterministic:* yes, bit for bit, whatever the number of threads.
     *Source:* the voxel features of 2DPASS (Yan et al., ECCV 2022), which ELiTe keeps.
     """
-    if points.requires_grad:
+    if not isinstance(segments, Segments):
+        raise TypeError(
+            f"encode_voxels: `segments` must be Segments, got {type(segments).__name__}"
+        )
+    if isinstance(points, Tensor) and points.requires_grad:
         raise ValueError("encode_voxels: `points` must not require a gradient, it has none")
     out: Tensor = torch.ops.elite_ops.encode_voxels(
         points,
@@ -105,6 +111,6 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     return (*[None] * 5, *gradients, *[None] * 4)
 
 
-torch.library.register_fake("elite_ops::encode_voxels", _fake)
-torch.library.register_fake("elite_ops::encode_voxels_backward", _fake_backward)
-torch.library.register_autograd("elite_ops::encode_voxels", _backward, setup_context=_setup_context)
+register_fake("encode_voxels", _fake)
+register_fake("encode_voxels_backward", _fake_backward)
+register_autograd("encode_voxels", _backward, setup_context=_setup_context)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.arguments import integer
+from elite_ops.registration import register_autograd, register_fake
 
 __all__ = ["HardVoxels", "hard_voxelize"]
 
@@ -230,12 +231,8 @@ def _backward_of_take(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]
     return grad_voxels, None, None, None
 
 
-torch.library.register_fake("elite_ops::hard_voxelize", _fake)
-torch.library.register_fake("elite_ops::fill_slots", _fake_fill)
-torch.library.register_fake("elite_ops::take_slots", _fake_take)
-torch.library.register_autograd(
-    "elite_ops::fill_slots", _backward_of_fill, setup_context=_setup_fill
-)
-torch.library.register_autograd(
-    "elite_ops::take_slots", _backward_of_take, setup_context=_setup_take
-)
+register_fake("hard_voxelize", _fake)
+register_fake("fill_slots", _fake_fill)
+register_fake("take_slots", _fake_take)
+register_autograd("fill_slots", _backward_of_fill, setup_context=_setup_fill)
+register_autograd("take_slots", _backward_of_take, setup_context=_setup_take)

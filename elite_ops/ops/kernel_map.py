@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap, outside_inference_mode
+from elite_ops.registration import register_fake
 
 __all__ = ["build_kernel_map", "build_strided_map", "connect_voxels", "output_voxels"]
 
@@ -226,9 +228,9 @@ def build_strided_map(
     return found, KernelMap(in_rows, indices.shape[0], geometry)
 
 
-def _num_offsets(kernel_size: Sequence[int]) -> int:
-    k_x, k_y, k_z = kernel_size
-    return k_x * k_y * k_z
+def _num_offsets(op: str, kernel_size: Sequence[int]) -> int:
+    KernelGeometry.of(kernel_size, op=op)
+    return math.prod(kernel_size)
 
 
 def _fake(
@@ -238,7 +240,7 @@ def _fake(
     kernel_size: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
-    return indices.new_empty(_num_offsets(kernel_size), indices.shape[0])
+    return indices.new_empty(_num_offsets("build_kernel_map", kernel_size), indices.shape[0])
 
 
 def _fake_connect(
@@ -252,7 +254,8 @@ def _fake_connect(
     padding: Sequence[int],
     dilation: Sequence[int],
 ) -> Tensor:
-    return in_indices.new_empty(_num_offsets(kernel_size), out_indices.shape[0])
+    num_offsets = _num_offsets("connect_voxels", kernel_size)
+    return in_indices.new_empty(num_offsets, out_indices.shape[0])
 
 
 def _fake_output(indices: Tensor, *arguments: object) -> Tensor:
@@ -269,16 +272,20 @@ def _fake_strided(
     num_outputs = torch.library.get_ctx().new_dynamic_size()
     return (
         indices.new_empty(num_outputs, 4),
-        indices.new_empty(_num_offsets(kernel_size), num_outputs),
+        indices.new_empty(_num_offsets("build_strided_map", kernel_size), num_outputs),
     )
 
 
 def _fake_swap(rows: Tensor, num_rows: int) -> Tensor:
+    if isinstance(num_rows, int) and not 0 <= num_rows < 2**31 - 1:
+        raise ValueError(
+            f"swap_kernel_map: `num_rows` must be between 0 and 2^31 - 2, got {num_rows}"
+        )
     return rows.new_empty(rows.shape[0], num_rows)
 
 
-torch.library.register_fake("elite_ops::build_kernel_map", _fake)
-torch.library.register_fake("elite_ops::connect_voxels", _fake_connect)
-torch.library.register_fake("elite_ops::output_voxels", _fake_output)
-torch.library.register_fake("elite_ops::build_strided_map", _fake_strided)
-torch.library.register_fake("elite_ops::swap_kernel_map", _fake_swap)
+register_fake("build_kernel_map", _fake)
+register_fake("connect_voxels", _fake_connect)
+register_fake("output_voxels", _fake_output)
+register_fake("build_strided_map", _fake_strided)
+register_fake("swap_kernel_map", _fake_swap)

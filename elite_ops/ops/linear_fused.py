@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from elite_ops.registration import register_fake
+
 __all__ = ["linear_fused"]
 
 
@@ -84,4 +86,4 @@ def _fake(
     return features.new_empty((features if rows is None else rows).shape[0], weight.shape[1])
 
 
-torch.library.register_fake("elite_ops::linear_fused", _fake)
+register_fake("linear_fused", _fake)

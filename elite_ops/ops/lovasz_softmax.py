@@ -7,6 +7,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from elite_ops.registration import (
+    compute_in_float32_under_autocast,
+    register_autograd,
+    register_fake,
+)
+
 __all__ = ["lovasz_softmax"]
 
 
@@ -88,8 +94,7 @@ def _backward(ctx: Any, grad_out: Tensor, _: Tensor) -> tuple[Tensor, None, None
     return grad_logits, None, None, None
 
 
-torch.library.register_fake("elite_ops::lovasz_softmax", _fake)
-torch.library.register_fake("elite_ops::lovasz_softmax_backward", _fake_backward)
-torch.library.register_autograd(
-    "elite_ops::lovasz_softmax", _backward, setup_context=_setup_context
-)
+register_fake("lovasz_softmax", _fake)
+register_fake("lovasz_softmax_backward", _fake_backward)
+register_autograd("lovasz_softmax", _backward, setup_context=_setup_context)
+compute_in_float32_under_autocast("lovasz_softmax")

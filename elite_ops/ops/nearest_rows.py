@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from elite_ops.registration import register_fake
+
 __all__ = ["nearest_rows"]
 
 
@@ -51,4 +53,4 @@ def _fake(queries: Tensor, candidates: Tensor) -> Tensor:
     return queries.new_empty(queries.shape[0], dtype=torch.int64)
 
 
-torch.library.register_fake("elite_ops::nearest_rows", _fake)
+register_fake("nearest_rows", _fake)

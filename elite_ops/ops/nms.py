@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from elite_ops.registration import register_fake
+
 __all__ = ["nms"]
 
 
@@ -52,4 +54,4 @@ def _fake(boxes: Tensor, scores: Tensor, iou_threshold: float) -> Tensor:
     return boxes.new_empty(num_kept, dtype=torch.int64)
 
 
-torch.library.register_fake("elite_ops::nms", _fake)
+register_fake("nms", _fake)

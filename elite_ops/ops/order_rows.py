@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.kernel_map import KernelMap, RowOrder
+from elite_ops.registration import register_fake
 
 __all__ = ["order_rows"]
 
@@ -57,4 +58,4 @@ def _fake(neighbors: Tensor, kernel_size: Sequence[int]) -> tuple[Tensor, Tensor
     return neighbors.new_empty(neighbors.shape[1]), neighbors.new_empty(neighbors.shape)
 
 
-torch.library.register_fake("elite_ops::order_rows", _fake)
+register_fake("order_rows", _fake)

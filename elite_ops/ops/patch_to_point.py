@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elite_ops.image_size import height_and_width
 from elite_ops.ops.segments import build_segments
+from elite_ops.registration import register_autograd, register_fake
 
 __all__ = ["patch_to_point"]
 
@@ -45,12 +47,12 @@ def patch_to_point(
         >>> patch_to_point(patches, pixel, torch.zeros(3, dtype=torch.int64), (4, 8)).flatten()
         tensor([0.0000, 1.5000, 2.5000])
 
-    *Differentiable:* in `patch_features`.
+    *Differentiable:* in `patch_features`, any number of times.
     *Sync:* none.
     *Deterministic:* yes; in the gradient, a patch sums its points in a fixed order.
     *Source:* ELiTe (Zhang et al., ICME 2024), patch-to-point correspondence.
     """
-    height, width = image_size
+    height, width = height_and_width("patch_to_point", image_size)
     out: Tensor
     out, _ = torch.ops.elite_ops.patch_to_point(patch_features, pixel, batch_index, height, width)
     return out
@@ -67,6 +69,7 @@ def _fake(
 def _fake_backward(
     grad_out: Tensor,
     pixel: Tensor,
+    batch_index: Tensor,
     order: Tensor,
     offsets: Tensor,
     patch_shape: list[int],
@@ -81,10 +84,10 @@ def _fake_backward(
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
-    patch_features, pixel, _, height, width = inputs
+    patch_features, pixel, batch_index, height, width = inputs
     _, cell = output  # the patch above and to the left of each pixel
     ctx.mark_non_differentiable(cell)
-    ctx.save_for_backward(pixel, cell)
+    ctx.save_for_backward(pixel, batch_index, cell)
     ctx.patch_shape = list(patch_features.shape)
     ctx.image_size = height, width
     ctx.channels_last = not patch_features.is_contiguous() and patch_features.is_contiguous(
@@ -93,12 +96,13 @@ def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tens
 
 
 def _backward(ctx: Any, grad_out: Tensor, _grad_cell: Tensor) -> tuple[Tensor | None, ...]:
-    pixel, cell = ctx.saved_tensors
+    pixel, batch_index, cell = ctx.saved_tensors
     batch, _, height, width = ctx.patch_shape
     by_cell = build_segments(cell, batch * height * width)
     grad_patches = torch.ops.elite_ops.patch_to_point_backward(
         grad_out,
         pixel,
+        batch_index,
         by_cell.order,
         by_cell.offsets,
         ctx.patch_shape,
@@ -108,8 +112,25 @@ def _backward(ctx: Any, grad_out: Tensor, _grad_cell: Tensor) -> tuple[Tensor | 
     return grad_patches, None, None, None, None
 
 
-torch.library.register_fake("elite_ops::patch_to_point", _fake)
-torch.library.register_fake("elite_ops::patch_to_point_backward", _fake_backward)
-torch.library.register_autograd(
-    "elite_ops::patch_to_point", _backward, setup_context=_setup_context
+def _setup_context_of_backward(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    _, pixel, batch_index, _, _, _, height, width, _ = inputs
+    ctx.save_for_backward(pixel, batch_index)
+    ctx.image_size = height, width
+
+
+def _backward_of_backward(ctx: Any, grad_patches: Tensor) -> tuple[Tensor | None, ...]:
+    """The blend is linear: the derivative of its gradient is the blend itself."""
+    gathered, _ = torch.ops.elite_ops.patch_to_point(
+        grad_patches, *ctx.saved_tensors, *ctx.image_size
+    )
+    return gathered, *[None] * 8
+
+
+register_fake("patch_to_point", _fake)
+register_fake("patch_to_point_backward", _fake_backward)
+register_autograd("patch_to_point", _backward, setup_context=_setup_context)
+register_autograd(
+    "patch_to_point_backward",
+    _backward_of_backward,
+    setup_context=_setup_context_of_backward,
 )

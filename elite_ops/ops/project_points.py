@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from elite_ops.image_size import height_and_width
+from elite_ops.registration import register_fake
+
 __all__ = ["project_points"]
 
 
@@ -48,7 +51,7 @@ def project_points(
     *Deterministic:* yes, and equal on all devices.
     *Source:* ELiTe (Zhang et al., ICME 2024), point-pixel correspondence.
     """
-    height, width = image_size
+    height, width = height_and_width("project_points", image_size)
     pixel, valid = torch.ops.elite_ops.project_points(
         points, projection, batch_index, height, width
     )
@@ -63,4 +66,4 @@ def _fake(
     return pixel, points.new_empty(num_points, dtype=torch.bool)
 
 
-torch.library.register_fake("elite_ops::project_points", _fake)
+register_fake("project_points", _fake)

@@ -1,15 +1,16 @@
-"""Sum, mean and maximum of the rows of each segment."""
+"""Sum, mean, maximum and minimum of the rows of each segment."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from torch import Tensor
 
 from elite_ops.ops.segments import Segments
+from elite_ops.registration import register_autograd, register_fake
 
-__all__ = ["segment_max", "segment_mean", "segment_sum"]
+__all__ = ["segment_max", "segment_mean", "segment_min", "segment_sum"]
 
 
 def segment_sum(
@@ -66,10 +67,20 @@ def segment_mean(
     return out
 
 
+@overload
+def segment_max(
+    src: Tensor, segments: Segments, *, return_indices: Literal[False] = ...
+) -> Tensor: ...
+@overload
+def segment_max(
+    src: Tensor, segments: Segments, *, return_indices: Literal[True]
+) -> tuple[Tensor, Tensor]: ...
 def segment_max(
     src: Tensor,  # [N, C]
     segments: Segments,  # of N points in M segments
-) -> Tensor:  # [M, C]
+    *,
+    return_indices: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:  # [M, C], and [M, C] int32
     """Takes the largest value of each channel in each segment; an empty segment gives 0.
 
     NaN counts as larger than every number. Of equal values the first point is taken, and it alone
@@ -78,21 +89,64 @@ def segment_max(
     Args:
         src: one row per point; float32, float64, float16 or bfloat16.
         segments: the points of each segment, from `build_segments`.
+        return_indices: whether to return also which point each value is of.
 
     Returns:
-        One row per segment, in the dtype of `src`.
+        One row per segment, in the dtype of `src`; and, if asked for, the point that each value is
+        of, -1 where a segment is empty.
 
     Raises:
         TypeError: if `src` is not of a floating dtype.
         ValueError: if shapes or devices don't fit.
 
-    *Differentiable:* in `src`, once.
+    *Differentiable:* in `src`, twice.
     *Sync:* none.
     *Deterministic:* yes, bit by bit, forward and backward.
-    *Source:* CSR reduction.
+    *Source:* CSR reduction; the gradient goes to the point that was taken.
     """
-    out: Tensor = torch.ops.elite_ops.segment_max(src, *_tensors(segments))[0]
-    return out
+    out, points = torch.ops.elite_ops.segment_max(src, *_tensors(segments))
+    return (out, points) if return_indices else out
+
+
+@overload
+def segment_min(
+    src: Tensor, segments: Segments, *, return_indices: Literal[False] = ...
+) -> Tensor: ...
+@overload
+def segment_min(
+    src: Tensor, segments: Segments, *, return_indices: Literal[True]
+) -> tuple[Tensor, Tensor]: ...
+def segment_min(
+    src: Tensor,  # [N, C]
+    segments: Segments,  # of N points in M segments
+    *,
+    return_indices: bool = False,
+) -> Tensor | tuple[Tensor, Tensor]:  # [M, C], and [M, C] int32
+    """Takes the smallest value of each channel in each segment; an empty segment gives 0.
+
+    NaN counts as smaller than every number. Of equal values the first point is taken, and it alone
+    gets the gradient.
+
+    Args:
+        src: one row per point; float32, float64, float16 or bfloat16.
+        segments: the points of each segment, from `build_segments`.
+        return_indices: whether to return also which point each value is of.
+
+    Returns:
+        One row per segment, in the dtype of `src`; and, if asked for, the point that each value is
+        of, -1 where a segment is empty.
+
+    Raises:
+        TypeError: if `src` is not of a floating dtype.
+        ValueError: if shapes or devices don't fit.
+
+    *Differentiable:* in `src`, twice.
+    *Sync:* none.
+    *Deterministic:* yes, bit by bit, forward and backward.
+    *Source:* CSR reduction; the gradient goes to the point that was taken.
+    """
+    out, points = torch.ops.elite_ops.segment_min(src, *_tensors(segments))
+    return (out, points) if return_indices else out
 
 
 def _tensors(segments: Segments) -> tuple[Tensor, Tensor, Tensor]:
@@ -122,6 +176,10 @@ def _fake_max_backward(grad_out: Tensor, argmax: Tensor, inverse: Tensor) -> Ten
     return grad_out.new_empty(inverse.shape[0], grad_out.shape[1])
 
 
+def _fake_take(src: Tensor, argmax: Tensor, inverse: Tensor) -> Tensor:
+    return src.new_empty(argmax.shape)
+
+
 def _setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[1:4])
 
@@ -148,25 +206,37 @@ def _backward_mean_backward(ctx: Any, grad_grad: Tensor) -> tuple[Tensor, None, 
     return grad, None, None, None
 
 
+def _setup_context_places(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    ctx.save_for_backward(*inputs[1:])
+
+
 def _backward_max(ctx: Any, grad_out: Tensor, _: Any) -> tuple[Tensor, None, None, None]:
     grad_src = torch.ops.elite_ops.segment_max_backward(grad_out, *ctx.saved_tensors)
     return grad_src, None, None, None
 
 
-torch.library.register_fake("elite_ops::segment_sum", _fake)
-torch.library.register_fake("elite_ops::segment_mean", _fake)
-torch.library.register_fake("elite_ops::segment_max", _fake_max)
-torch.library.register_fake("elite_ops::segment_mean_backward", _fake_mean_backward)
-torch.library.register_fake("elite_ops::segment_max_backward", _fake_max_backward)
-torch.library.register_autograd(
-    "elite_ops::segment_sum", _backward_sum, setup_context=_setup_context
+def _backward_max_backward(ctx: Any, grad_grad: Tensor) -> tuple[Tensor, None, None]:
+    """What went to a point comes from there: the transpose, and its transpose in turn."""
+    return torch.ops.elite_ops.segment_take(grad_grad, *ctx.saved_tensors), None, None
+
+
+def _backward_take(ctx: Any, grad_out: Tensor) -> tuple[Tensor, None, None]:
+    return torch.ops.elite_ops.segment_max_backward(grad_out, *ctx.saved_tensors), None, None
+
+
+register_fake("segment_sum", _fake)
+register_fake("segment_mean", _fake)
+register_fake("segment_max", _fake_max)
+register_fake("segment_min", _fake_max)
+register_fake("segment_take", _fake_take)
+register_fake("segment_mean_backward", _fake_mean_backward)
+register_fake("segment_max_backward", _fake_max_backward)
+register_autograd("segment_sum", _backward_sum, setup_context=_setup_context)
+register_autograd("segment_mean", _backward_mean, setup_context=_setup_context)
+register_autograd("segment_mean_backward", _backward_mean_backward, setup_context=_setup_context)
+register_autograd("segment_max", _backward_max, setup_context=_setup_context_max)
+register_autograd("segment_min", _backward_max, setup_context=_setup_context_max)
+register_autograd(
+    "segment_max_backward", _backward_max_backward, setup_context=_setup_context_places
 )
-torch.library.register_autograd(
-    "elite_ops::segment_mean", _backward_mean, setup_context=_setup_context
-)
-torch.library.register_autograd(
-    "elite_ops::segment_mean_backward", _backward_mean_backward, setup_context=_setup_context
-)
-torch.library.register_autograd(
-    "elite_ops::segment_max", _backward_max, setup_context=_setup_context_max
-)
+register_autograd("segment_take", _backward_take, setup_context=_setup_context_places)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.arguments import integer
+from elite_ops.registration import register_fake
 
 __all__ = ["Patches", "Serialization", "build_serialization", "serialize"]
 
@@ -176,4 +177,4 @@ def _fake(indices: Tensor, hilbert: bool, transposed: bool, depth: int) -> Tenso
     return indices.new_empty(indices.shape[0], dtype=torch.int64)
 
 
-torch.library.register_fake("elite_ops::serialize", _fake)
+register_fake("serialize", _fake)

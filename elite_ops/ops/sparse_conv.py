@@ -9,6 +9,7 @@ from torch import Tensor
 
 from elite_ops.autocast import autocast
 from elite_ops.kernel_map import KernelMap
+from elite_ops.registration import register_autograd, register_fake
 
 __all__ = ["sparse_conv", "sparse_conv_fused"]
 
@@ -201,12 +202,12 @@ def _backward_of_weight(ctx: Any, grad_weight_grad: Tensor) -> tuple[Tensor | No
     )
 
 
-torch.library.register_fake("elite_ops::sparse_conv", _fake)
-torch.library.register_fake("elite_ops::sparse_conv_backward_weight", _fake_backward_weight)
-torch.library.register_fake("elite_ops::sparse_conv_fused", _fake)
-torch.library.register_autograd("elite_ops::sparse_conv", _backward, setup_context=_setup_context)
-torch.library.register_autograd(
-    "elite_ops::sparse_conv_backward_weight",
+register_fake("sparse_conv", _fake)
+register_fake("sparse_conv_backward_weight", _fake_backward_weight)
+register_fake("sparse_conv_fused", _fake)
+register_autograd("sparse_conv", _backward, setup_context=_setup_context)
+register_autograd(
+    "sparse_conv_backward_weight",
     _backward_of_weight,
     setup_context=_setup_context_of_weight,
 )

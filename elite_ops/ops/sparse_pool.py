@@ -10,6 +10,7 @@ from torch import Tensor
 from elite_ops.kernel_map import KernelMap
 from elite_ops.ops.segment_reduce import segment_max, segment_mean
 from elite_ops.ops.segments import Segments, build_segments
+from elite_ops.registration import register_autograd, register_fake
 
 __all__ = ["global_avg_pool", "global_max_pool", "sparse_avg_pool", "sparse_max_pool"]
 
@@ -231,29 +232,25 @@ def _backward_avg_backward(ctx: Any, grad_grad: Tensor) -> tuple[Tensor, None, N
     return grad, None, None, None
 
 
-torch.library.register_fake("elite_ops::sparse_max_pool", _fake_max)
-torch.library.register_fake("elite_ops::sparse_max_pool_backward", _fake_max_backward)
-torch.library.register_fake("elite_ops::sparse_max_pool_take", _fake_max_take)
-torch.library.register_fake("elite_ops::sparse_avg_pool", _fake_avg)
-torch.library.register_fake("elite_ops::sparse_avg_pool_backward", _fake_avg_backward)
-torch.library.register_autograd(
-    "elite_ops::sparse_max_pool", _backward_max, setup_context=_setup_context_max
-)
-torch.library.register_autograd(
-    "elite_ops::sparse_max_pool_backward",
+register_fake("sparse_max_pool", _fake_max)
+register_fake("sparse_max_pool_backward", _fake_max_backward)
+register_fake("sparse_max_pool_take", _fake_max_take)
+register_fake("sparse_avg_pool", _fake_avg)
+register_fake("sparse_avg_pool_backward", _fake_avg_backward)
+register_autograd("sparse_max_pool", _backward_max, setup_context=_setup_context_max)
+register_autograd(
+    "sparse_max_pool_backward",
     _backward_max_backward,
     setup_context=_setup_context_of_winners,
 )
-torch.library.register_autograd(
-    "elite_ops::sparse_max_pool_take",
+register_autograd(
+    "sparse_max_pool_take",
     lambda ctx, grad_out: _backward_max(ctx, grad_out, None),
     setup_context=_setup_context_of_winners,
 )
-torch.library.register_autograd(
-    "elite_ops::sparse_avg_pool", _backward_avg, setup_context=_setup_context_avg
-)
-torch.library.register_autograd(
-    "elite_ops::sparse_avg_pool_backward",
+register_autograd("sparse_avg_pool", _backward_avg, setup_context=_setup_context_avg)
+register_autograd(
+    "sparse_avg_pool_backward",
     _backward_avg_backward,
     setup_context=_setup_context_avg_backward,
 )

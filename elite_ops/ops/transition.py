@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.ops.segments import Segments
+from elite_ops.registration import register_autograd, register_fake
 
 __all__ = ["CsrMatrix", "PointTransition", "Transition", "build_transition", "transition"]
 
@@ -23,7 +24,8 @@ class CsrMatrix:
     """A sparse matrix by rows: row v has the entries [offsets[v], offsets[v + 1]).
 
     The buffers have a fixed size, the number of points, so that nobody waits for the device to
-    count; places after the last entry hold column -1 and weight 0.
+    count; places after the last entry hold column -1 and weight 0. Made by `build_transition`:
+    `transition` checks the shapes, and trusts the numbers.
     """
 
     offsets: Tensor  # [rows + 1] int32
@@ -141,7 +143,13 @@ def _by_points(features: Tensor, fine: Segments, coarse: Segments) -> Tensor:
             "build_transition"
         )
     out: Tensor = torch.ops.elite_ops.transition_by_points(
-        features, fine.inverse, coarse.inverse, coarse.order, coarse.offsets, coarse.num_rows
+        features,
+        fine.inverse,
+        fine.offsets,
+        coarse.inverse,
+        coarse.order,
+        coarse.offsets,
+        coarse.num_rows,
     )
     return out
 
@@ -169,6 +177,7 @@ def _fake(features: Tensor, offsets: Tensor, *rest: Tensor | None) -> Tensor:
 def _fake_by_points(
     features: Tensor,
     fine_inverse: Tensor,
+    fine_offsets: Tensor,
     coarse_inverse: Tensor,
     coarse_order: Tensor,
     coarse_offsets: Tensor,
@@ -188,7 +197,7 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     return grad_features, *([None] * 7)
 
 
-torch.library.register_fake("elite_ops::build_transition", _fake_build)
-torch.library.register_fake("elite_ops::transition", _fake)
-torch.library.register_fake("elite_ops::transition_by_points", _fake_by_points)
-torch.library.register_autograd("elite_ops::transition", _backward, setup_context=_setup_context)
+register_fake("build_transition", _fake_build)
+register_fake("transition", _fake)
+register_fake("transition_by_points", _fake_by_points)
+register_autograd("transition", _backward, setup_context=_setup_context)

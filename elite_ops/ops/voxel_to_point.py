@@ -1,4 +1,4 @@
-"""Rows of voxels copied to their points."""
+"""Rows of segments (voxels) copied to their points."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ import torch
 from torch import Tensor
 
 from elite_ops.ops.segments import Segments
+from elite_ops.registration import register_autograd, register_fake
 
-__all__ = ["voxel_to_point"]
+__all__ = ["gather_segments", "voxel_to_point"]
 
 
 def voxel_to_point(
     features: Tensor,  # [M, C]
     segments: Segments,  # of N points in M voxels
 ) -> Tensor:  # [N, C]
-    """Gives every point the row of its voxel; a point without a voxel gets 0.
+    """Gives every point the row of its voxel, or of its segment; a point without one gets 0.
+
+    `gather_segments` is the same function.
 
     Args:
         features: one row per voxel; float32, float64, float16 or bfloat16.
@@ -40,6 +43,9 @@ def voxel_to_point(
     return out
 
 
+gather_segments = voxel_to_point
+
+
 def _fake(features: Tensor, inverse: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
     return features.new_empty(inverse.shape[0], features.shape[1])
 
@@ -53,7 +59,5 @@ def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, None, None, None]:
     return grad_features, None, None, None
 
 
-torch.library.register_fake("elite_ops::voxel_to_point", _fake)
-torch.library.register_autograd(
-    "elite_ops::voxel_to_point", _backward, setup_context=_setup_context
-)
+register_fake("voxel_to_point", _fake)
+register_autograd("voxel_to_point", _backward, setup_context=_setup_context)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap
+from elite_ops.registration import register_fake
 from elite_ops.voxels import Voxels
 
 __all__ = ["Voxels", "voxelize"]
@@ -164,4 +165,4 @@ def _fake(
     )
 
 
-torch.library.register_fake("elite_ops::voxelize", _fake)
+register_fake("voxelize", _fake)

@@ -1,11 +1,11 @@
-"""Sums, means and maxima of the rows of each segment."""
+"""Sums, means, maxima and minima of the rows of each segment."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-__all__ = ["segment_max", "segment_mean", "segment_sum"]
+__all__ = ["segment_max", "segment_mean", "segment_min", "segment_sum"]
 
 
 def segment_sum(
@@ -48,3 +48,11 @@ def segment_max(
         0, index, torch.where(is_largest, number, nobody), "amin"
     )
     return padded.gather(0, first)
+
+
+def segment_min(
+    src: Tensor,  # [N, C]
+    inverse: Tensor,  # [N] int32
+    num_segments: int,
+) -> Tensor:  # [M, C]
+    return -segment_max(-src, inverse, num_segments)

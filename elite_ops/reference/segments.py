@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["build_segments", "intersect_segments"]
+__all__ = ["build_segments", "intersect_segments", "segments_from_csr"]
 
 
 def build_segments(
@@ -22,6 +22,19 @@ def build_segments(
     counts = torch.bincount(segment, minlength=num_segments + 1)
     offsets = torch.cat([counts.new_zeros(1), counts[:num_segments].cumsum(0)])
     return order.int(), offsets.int()
+
+
+def segments_from_csr(
+    offsets: Tensor,  # [M + 1], rising from 0 to at most num_points
+    num_points: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The segment of each point [N], the points [N], and the offsets [M + 1]: int32."""
+    if offsets[0] != 0 or (offsets.diff() < 0).any() or offsets[-1] > num_points:
+        raise IndexError("`offsets` must rise from 0 to at most num_points")
+    points = torch.arange(num_points, device=offsets.device)
+    inverse = torch.searchsorted(offsets.long(), points, right=True) - 1
+    inverse[points >= offsets[-1]] = -1
+    return inverse.int(), points.int(), offsets.int()
 
 
 def intersect_segments(

@@ -21,7 +21,7 @@ std::vector<int64_t> on_cuda(const std::vector<int64_t>& labels, const SegmentCa
 
 CASE(equals_the_cpu_kernel) {
   // More classes than are counted at once, too.
-  for (int64_t num_classes : {1, 4, 20, 1024, 1025, 2500}) {
+  for (int64_t num_classes : {1, 4, 20, 1024, 1025, 2500, 70'000}) {
     for (const SegmentCase& segments : segment_cases()) {
       harness::Random random(1);
       std::vector<int64_t> labels(segments.num_points()), want(segments.num_segments());
@@ -33,6 +33,21 @@ CASE(equals_the_cpu_kernel) {
       CHECK(errors == 0);
     }
   }
+}
+
+// A vote for each of 2^31 - 1 classes can't be counted, and isn't looked for either.
+CASE(classes_that_nobody_votes_for_cost_nothing) {
+  constexpr int64_t kClasses = 2147483647, kLast = kClasses - 1;
+  const SegmentCase segments({0, 0, 0, 0, 0, 2, 2, -1}, 3);
+  const std::vector<int64_t> labels = {7, kLast, 5000, kLast, 5000, 3, kLast - 2000, 0};
+  const std::vector<int64_t> want = {5000, kIgnoreLabel, 3};
+  int32_t errors = 0;
+  CHECK_EQUAL(on_cuda(labels, segments, kClasses, errors), want);
+  CHECK(errors == 0);
+  std::vector<int64_t> on_cpu(3);
+  CHECK(elite_ops::cpu::majority_vote(labels.data(), segments.csr(), kClasses, kIgnoreLabel,
+                                      on_cpu.data()) == -1);
+  CHECK_EQUAL(on_cpu, want);
 }
 
 CASE(a_label_out_of_range_has_no_vote) {

@@ -56,31 +56,56 @@ void check_sum_and_mean() {
 }
 
 template <typename scalar_t>
-void check_max() {
+struct Extreme {
+  using accumulate = accumulate_t<scalar_t>;
+  cudaError_t (*on_cuda)(const scalar_t*, int64_t, const elite_ops::Csr&, scalar_t*, int32_t*,
+                         cudaStream_t);
+  void (*on_cpu)(const accumulate*, int64_t, const elite_ops::Csr&, accumulate*, int32_t*);
+};
+
+// Values, points, gradients, and the gradients of these.
+template <typename scalar_t>
+void check_extreme(const Extreme<scalar_t>& extreme) {
+  using accumulate = accumulate_t<scalar_t>;
   for (const SegmentCase& segments : segment_cases()) {
     for (int64_t channels : kChannels) {
       harness::Random random(4);
       const int64_t points = segments.num_points(), rows = segments.num_segments();
       const auto src = random.uniform_vector<scalar_t>(points * channels);
       const auto grad_out = random.uniform_vector<scalar_t>(rows * channels);
-      std::vector<scalar_t> got(rows * channels), grad(points * channels);
+      std::vector<scalar_t> got(rows * channels), grad(points * channels), taken(rows * channels);
       std::vector<int32_t> argmax(got.size()), want_argmax(got.size());
-      CHECK(elite_ops::cuda::segment_max(src.data(), channels, segments.csr(), got.data(),
-                                         argmax.data(), nullptr) == cudaSuccess);
+      CHECK(extreme.on_cuda(src.data(), channels, segments.csr(), got.data(), argmax.data(),
+                            nullptr) == cudaSuccess);
       CHECK(elite_ops::cuda::segment_max_backward(grad_out.data(), argmax.data(),
                                                   segments.inverse.data(), points, rows, channels,
                                                   grad.data(), nullptr) == cudaSuccess);
-      std::vector<accumulate_t<scalar_t>> want(got.size()), want_grad(grad.size());
-      elite_ops::cpu::segment_max(widened(src).data(), channels, segments.csr(), want.data(),
-                                  want_argmax.data());
+      CHECK(elite_ops::cuda::segment_take(src.data(), argmax.data(), points, rows, channels,
+                                          taken.data(), nullptr) == cudaSuccess);
+      std::vector<accumulate> want(got.size()), want_grad(grad.size()), want_taken(got.size());
+      extreme.on_cpu(widened(src).data(), channels, segments.csr(), want.data(),
+                     want_argmax.data());
       elite_ops::cpu::segment_max_backward(widened(grad_out).data(), want_argmax.data(),
                                            segments.inverse.data(), points, rows, channels,
                                            want_grad.data());
+      elite_ops::cpu::segment_take(widened(src).data(), want_argmax.data(), points, rows, channels,
+                                   want_taken.data());
       CHECK_EQUAL(widened(got), want);
       CHECK_EQUAL(argmax, want_argmax);
       CHECK_EQUAL(widened(grad), want_grad);
+      CHECK_EQUAL(widened(taken), want_taken);
+      CHECK_EQUAL(want_taken, want);
     }
   }
+}
+
+template <typename scalar_t>
+void check_max() {
+  using accumulate = accumulate_t<scalar_t>;
+  check_extreme<scalar_t>(
+      {elite_ops::cuda::segment_max<scalar_t>, elite_ops::cpu::segment_max<accumulate>});
+  check_extreme<scalar_t>(
+      {elite_ops::cuda::segment_min<scalar_t>, elite_ops::cpu::segment_min<accumulate>});
 }
 
 template <typename scalar_t>
@@ -109,10 +134,10 @@ CASE(sum_and_mean_float) { check_sum_and_mean<float>(); }
 CASE(sum_and_mean_double) { check_sum_and_mean<double>(); }
 CASE(sum_and_mean_half) { check_sum_and_mean<__half>(); }
 CASE(sum_and_mean_bfloat16) { check_sum_and_mean<__nv_bfloat16>(); }
-CASE(max_float) { check_max<float>(); }
-CASE(max_double) { check_max<double>(); }
-CASE(max_half) { check_max<__half>(); }
-CASE(max_bfloat16) { check_max<__nv_bfloat16>(); }
+CASE(max_and_min_float) { check_max<float>(); }
+CASE(max_and_min_double) { check_max<double>(); }
+CASE(max_and_min_half) { check_max<__half>(); }
+CASE(max_and_min_bfloat16) { check_max<__nv_bfloat16>(); }
 CASE(mean_backward_float) { check_mean_backward<float>(); }
 CASE(mean_backward_double) { check_mean_backward<double>(); }
 CASE(mean_backward_half) { check_mean_backward<__half>(); }
@@ -128,6 +153,37 @@ CASE(max_takes_nan_and_the_first_of_equals) {
                                      nullptr) == cudaSuccess);
   CHECK(out[0] == 1 && std::isnan(out[1]) && out[2] == -4);
   CHECK_EQUAL(argmax, (std::vector<int32_t>{0, 1, 1}));
+}
+
+CASE(min_takes_nan_and_the_first_of_equals) {
+  const float nan = std::nanf("");
+  const std::vector<float> src = {1, 2, -5, 1, nan, -6, 3, nan, -6};
+  const SegmentCase segments({0, 0, 0}, 1);
+  for (const bool on_cuda : {false, true}) {
+    std::vector<float> out(3);
+    std::vector<int32_t> argmin(3);
+    if (on_cuda) {
+      CHECK(elite_ops::cuda::segment_min(src.data(), 3, segments.csr(), out.data(), argmin.data(),
+                                         nullptr) == cudaSuccess);
+    } else {
+      elite_ops::cpu::segment_min(src.data(), 3, segments.csr(), out.data(), argmin.data());
+    }
+    CHECK(out[0] == 1 && std::isnan(out[1]) && out[2] == -6);
+    CHECK_EQUAL(argmin, (std::vector<int32_t>{0, 1, 1}));
+  }
+}
+
+// A point that isn't there is not read.
+CASE(points_that_are_not_there_give_0) {
+  const std::vector<float> src = {1, 2, 3, 4};
+  const std::vector<int32_t> argmax = {7, -3, 1, 0};
+  const std::vector<float> want = {0, 0, 3, 2};
+  std::vector<float> on_cuda(4, -5), on_cpu(4, -5);
+  CHECK(elite_ops::cuda::segment_take(src.data(), argmax.data(), 2, 2, 2, on_cuda.data(),
+                                      nullptr) == cudaSuccess);
+  elite_ops::cpu::segment_take(src.data(), argmax.data(), 2, 2, 2, on_cpu.data());
+  CHECK_EQUAL(on_cuda, want);
+  CHECK_EQUAL(on_cpu, want);
 }
 
 // Rows that are found via another list, where -1 is none and doesn't count; rows past the true ones

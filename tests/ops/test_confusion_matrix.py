@@ -58,6 +58,10 @@ def test_rejects_wrong_arguments() -> None:
         confusion_matrix(prediction[None], target, 3)
     with pytest.raises(ValueError, match=r"confusion_matrix: `target` must have size 5"):
         confusion_matrix(prediction, target[1:], 3)
+    with pytest.raises(ValueError, match=r"`num_classes` must be at most 16384 \(a .* bytes\)"):
+        confusion_matrix(prediction, target, 2**24)
+    with pytest.raises(TypeError, match=r"confusion_matrix: `num_classes` must be an integer"):
+        confusion_matrix(prediction, target, None)
     with pytest.raises(ValueError, match=r"`num_classes` must be positive, got -1"):
         confusion_matrix(prediction, target, -1)
 

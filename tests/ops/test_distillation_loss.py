@@ -335,6 +335,7 @@ REJECTED = [
     (STUDENT, TEACHER, INDEX, {"weight": WEIGHT[None]}, ValueError, r"`weight` must have 1 dim"),
     (STUDENT, TEACHER, INDEX, {"weight": WEIGHT.half()}, TypeError, r"`weight` must be Float"),
     (STUDENT, TEACHER, INDEX, {"temperature": 0.0}, ValueError, r"`temperature` must be positive"),
+    (STUDENT, TEACHER, INDEX, {"temperature": 1e-46}, ValueError, r"`temperature` must be pos"),
     (STUDENT, TEACHER, INDEX, {"temperature": math.inf}, ValueError, r"`temperature` must be pos"),
     (STUDENT, TEACHER, INDEX, {"temperature": math.nan}, ValueError, r"`temperature` must be pos"),
     (
@@ -389,3 +390,12 @@ def test_index_out_of_range_on_cuda_is_left_out_and_reported(cuda):
     assert torch.equal(gradient(got, student), gradient(want, student))
     with pytest.raises(IndexError, match="distillation_loss: `index` must be -1 or a row"):
         elite_ops.check_device_errors()
+
+
+@pytest.mark.parametrize("temperature", [1.2e-38, 1e-30, 3e38])
+def test_extreme_temperatures_give_numbers(temperature, device):
+    student = torch.tensor([[0.0, 1.0], [2.0, 2.0]], device=device, requires_grad=True)
+    loss = distillation_loss(student, student.detach(), temperature=temperature)
+    loss.backward()
+    assert loss.item() == 0
+    assert student.grad.eq(0).all()

@@ -1,4 +1,5 @@
 import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -236,6 +237,13 @@ REJECTED = [
     ({"bias": torch.zeros(4)}, ValueError, "`bias` must have size 5 in dimension 0"),
     ({"bias": torch.zeros(5).half()}, TypeError, "`bias` must be Float, got Half"),
     ({"voxel_size": (1.0, 1.0)}, ValueError, "`voxel_size` must have 3 entries"),
+    ({"voxel_size": (1.0, 0.0, 1.0)}, ValueError, "`voxel_size` must be positive and .*, got 0"),
+    ({"voxel_size": (-1.0, 1.0, 1.0)}, ValueError, "`voxel_size` must be positive and .*, got -1"),
+    ({"voxel_size": (1.0, 1.0, math.nan)}, ValueError, "`voxel_size` must be positive .*, got nan"),
+    ({"origin": (1.0, math.inf, 1.0)}, ValueError, "`origin` must be finite in float32, got inf"),
+    ({"negative_slope": math.nan}, ValueError, "`negative_slope` must be finite .*, got nan"),
+    ({"negative_slope": 1e39}, ValueError, "`negative_slope` must be finite .*, got 1e"),
+    ({"segments": None}, TypeError, "`segments` must be Segments, got NoneType"),
     ({"origin": (1.0,)}, ValueError, "`origin` must have 3 entries"),
     ({"points": torch.zeros(3, 4).requires_grad_()}, ValueError, "`points` must not require a gr"),
 ]

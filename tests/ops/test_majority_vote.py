@@ -36,7 +36,7 @@ def test_small_example(device: torch.device) -> None:
     assert majority_vote(labels, segments, 5, ignore_label=-1).tolist() == [2, -1, 1]
 
 
-@pytest.mark.parametrize("num_classes", [1, 2, 20, 33, 5000])
+@pytest.mark.parametrize("num_classes", [1, 2, 20, 33, 5000, 70_000])
 @pytest.mark.parametrize(("num_points", "num_segments"), SIZES)
 def test_equals_reference(
     num_points: int, num_segments: int, num_classes: int, device: torch.device
@@ -117,3 +117,20 @@ def test_all_points_in_one_voxel(device: torch.device) -> None:
     labels = torch.arange(30_000, device=device) % 7 + 3
     segments = build_segments(torch.zeros(30_000, dtype=torch.int32, device=device), 1)
     assert majority_vote(labels, segments, 20).tolist() == [3]
+
+
+def test_memory_is_needed_for_classes_that_occur_alone(device: torch.device) -> None:
+    """A counter for each of 2^31 - 1 classes would be 8.6 GB."""
+    last = 2**31 - 2
+    labels = torch.tensor([7, last, 5000, last, 5000, 3, last - 2000, 0], device=device)
+    inverse = torch.tensor([0, 0, 0, 0, 0, 2, 2, -1], dtype=torch.int32, device=device)
+    segments = build_segments(inverse, 3)
+    assert majority_vote(labels, segments, last + 1, ignore_label=-1).tolist() == [5000, -1, 3]
+
+
+def test_takes_any_integer(device: torch.device) -> None:
+    labels, segments = random_case(50, 7, 5, device)
+    want = majority_vote(labels, segments, 5)
+    assert torch.equal(majority_vote(labels, segments, torch.tensor(5)), want)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"majority_vote: `num_classes` must be an integer, got"):
+        majority_vote(labels, segments, 5.0)  # type: ignore[arg-type]

@@ -156,9 +156,18 @@ def test_opcheck(device, n, layout):
     opcheck(torch.ops.elite_ops.patch_to_point.default, (features, pixel, batch_index, 20, 64))
     by_cell = elite_ops.build_segments(pixel[:, 0].contiguous(), 3 * 5 * 16)
     last = layout is torch.channels_last
-    arguments = (torch.ones(n, 6, device=device), pixel, by_cell.order, by_cell.offsets)
+    tables = (pixel, batch_index, by_cell.order, by_cell.offsets)
+    arguments = (torch.ones(n, 6, device=device), *tables)
     op = torch.ops.elite_ops.patch_to_point_backward.default
     opcheck(op, (*arguments, [3, 6, 5, 16], 20, 64, last))
+
+
+def test_second_derivatives(device):
+    features, pixel, batch_index = inputs(20, torch.float64, device)
+    torch.autograd.gradgradcheck(
+        lambda f: patch_to_point(f, pixel, batch_index, IMAGE_SIZE).square(),
+        features.requires_grad_(),
+    )
 
 
 def test_compiles_without_a_graph_break(device):
@@ -251,16 +260,21 @@ def test_rejects_an_image_without_pixels():
         patch_to_point(FEATURES, PIXEL, BATCH_INDEX, (0, 64))
 
 
-BACKWARD = (torch.ones(5, 6), PIXEL, torch.arange(5).int(), torch.zeros(241).int(), [3, 6, 5, 16])
+BACKWARD = (torch.ones(5, 6), PIXEL, torch.zeros(5).long(), torch.arange(5).int())
+BACKWARD += (torch.zeros(241).int(), [3, 6, 5, 16])
 REJECTED_BACKWARD = [
     (0, torch.ones(5, 7), ValueError, r"`grad_out` must have size 6 in dimension 1"),
     (0, torch.ones(5, 6).int(), TypeError, r"`grad_out` must be float32"),
     (1, PIXEL[1:], ValueError, r"`pixel` must have size 5 in dimension 0"),
-    (2, torch.arange(4).int(), ValueError, r"`order` must have size 5 in dimension 0"),
-    (2, torch.arange(5), TypeError, r"`order` must be Int, got Long"),
-    (3, torch.zeros(240).int(), ValueError, r"`offsets` must have size 241 in dimension 0"),
-    (3, torch.zeros(241), TypeError, r"`offsets` must be Int, got Float"),
-    (4, [3, 6, 80], ValueError, r"`patch_shape` must have 4 sizes"),
+    (3, torch.arange(4).int(), ValueError, r"`order` must have size 5 in dimension 0"),
+    (3, torch.arange(5), TypeError, r"`order` must be Int, got Long"),
+    (4, torch.zeros(240).int(), ValueError, r"`offsets` must have size 241 in dimension 0"),
+    (4, torch.zeros(241), TypeError, r"`offsets` must be Int, got Float"),
+    (5, [3, 6, 80], ValueError, r"`patch_shape` must have 4 sizes"),
+    (5, [3, 6, 2**31, 2**31], ValueError, r"`patch_shape` must have fewer than 2\^31 - 1 rows"),
+    (5, [-1, 6, 5, 16], ValueError, r"`patch_shape` must have at least one"),
+    (2, torch.zeros(4).long(), ValueError, r"`batch_index` must have size 5 in dimension 0"),
+    (2, torch.zeros(5), TypeError, r"`batch_index` must be Long, got Float"),
 ]
 
 

@@ -180,3 +180,9 @@ def test_batch_index_out_of_range_on_cuda_is_invalid_and_reported(cuda):
     assert (pixel == -1).all()
     with pytest.raises(IndexError, match="project_points: `batch_index` must be in"):
         elite_ops.check_device_errors()
+
+
+@pytest.mark.parametrize("image_size", [None, 8, (8,), (8, 8, 8), (8.5, 8), ("a", "b")])
+def test_image_sizes_are_two_integers(image_size):
+    with pytest.raises(TypeError, match=r"^project_points: `image_size` must be"):
+        project_points(torch.ones(2, 3), torch.ones(3, 4), image_size)

@@ -7,15 +7,24 @@ from segment_cases import SIZES, SUM_TOLERANCE, random_inverse, scan_inverse
 from torch import Tensor
 from torch.testing import assert_close
 
-from elite_ops import Segments, build_segments, segment_max, segment_mean, segment_sum
+from elite_ops import (
+    Segments,
+    build_segments,
+    segment_max,
+    segment_mean,
+    segment_min,
+    segment_sum,
+)
 from elite_ops.reference import segment_reduce as reference
 
 Reduce = Callable[[Tensor, Segments], Tensor]
-REDUCTIONS = [segment_sum, segment_mean, segment_max]
+REDUCTIONS = [segment_sum, segment_mean, segment_max, segment_min]
 LINEAR = [segment_sum, segment_mean]
+EXTREMES = [segment_max, segment_min]
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
 
 each_reduction = pytest.mark.parametrize("reduce", REDUCTIONS, ids=lambda f: f.__name__)
+each_extreme = pytest.mark.parametrize("reduce", EXTREMES, ids=lambda f: f.__name__)
 each_linear = pytest.mark.parametrize("reduce", LINEAR, ids=lambda f: f.__name__)
 
 
@@ -51,6 +60,7 @@ def test_small_example(device: torch.device) -> None:
     segments = build_segments(inverse, 3)
     assert segment_sum(src, segments).tolist() == [[2, 7], [0, 0], [9, 10]]
     assert segment_max(src, segments).tolist() == [[2, 7], [0, 0], [5, 8]]
+    assert segment_min(src, segments).tolist() == [[2, 7], [0, 0], [1, -4]]
     mean = torch.tensor([[2, 7], [0, 0], [3, 10 / 3]], device=device)
     assert_close(segment_mean(src, segments), mean)
 
@@ -77,19 +87,44 @@ def test_equals_reference_on_a_real_scan(
     assert_equals_reference(reduce, noise.to(device).requires_grad_(), segments)
 
 
-@each_linear
+@each_reduction
 def test_gradcheck(reduce: Reduce, device: torch.device) -> None:
     src, segments = random_case(30, 8, 3, torch.float64, device)
     assert torch.autograd.gradcheck(lambda x: reduce(x, segments), src)
     assert torch.autograd.gradgradcheck(lambda x: reduce(x, segments), src)
 
 
-def test_gradcheck_max(device: torch.device) -> None:
-    src, segments = random_case(30, 8, 3, torch.float64, device)
-    assert torch.autograd.gradcheck(lambda x: segment_max(x, segments), src)
+@each_extreme
+def test_second_derivative_of_an_extreme(reduce: Reduce, device: torch.device) -> None:
+    """That of the squares is 2 at the points that were taken."""
+    src, segments = random_case(200, 20, 3, torch.float64, device)
+    (grad,) = torch.autograd.grad(reduce(src, segments).square().sum(), src, create_graph=True)
+    (second,) = torch.autograd.grad(grad.sum(), src)
+    taken = torch.autograd.grad(reduce(src, segments).sum(), src)[0]
+    assert taken.sum() == 20 * 3
+    assert torch.equal(second, 2 * taken)
 
 
-@pytest.mark.parametrize("name", ["segment_sum", "segment_mean", "segment_max"])
+@each_extreme
+@pytest.mark.parametrize(("num_points", "num_segments"), SIZES)
+def test_indices_are_of_the_values(
+    reduce: Callable[..., tuple[Tensor, Tensor]],
+    num_points: int,
+    num_segments: int,
+    device: torch.device,
+) -> None:
+    src, segments = random_case(num_points, num_segments, 3, torch.float64, device)
+    values, points = reduce(src, segments, return_indices=True)
+    assert points.dtype == torch.int32
+    assert torch.equal(points >= 0, (segments.counts > 0)[:, None].expand(-1, 3))
+    padded = torch.cat([src, src.new_zeros(1, 3)])  # -1 is the last row
+    assert torch.equal(padded.gather(0, points.long() % len(padded)), values)
+    beyond = torch.amax if reduce is segment_max else torch.amin
+    for v in segments.counts.nonzero()[:, 0].tolist():
+        assert torch.equal(values[v], beyond(src[segments.inverse == v], 0))
+
+
+@pytest.mark.parametrize("name", ["segment_sum", "segment_mean", "segment_max", "segment_min"])
 def test_opcheck(name: str, device: torch.device) -> None:
     src, segments = random_case(50, 7, 3, torch.float32, device)
     op = getattr(torch.ops.elite_ops, name).default
@@ -103,9 +138,9 @@ def test_opcheck_backward(device: torch.device) -> None:
     ops = torch.ops.elite_ops
     torch.library.opcheck(ops.segment_mean_backward.default, (grad_out, *tensors))
     argmax = torch.full((7, 3), -1, dtype=torch.int32, device=device)
-    torch.library.opcheck(
-        ops.segment_max_backward.default, (grad_out.detach(), argmax, segments.inverse)
-    )
+    torch.library.opcheck(ops.segment_max_backward.default, (grad_out, argmax, segments.inverse))
+    grad_src = torch.randn(50, 3, device=device, requires_grad=True)
+    torch.library.opcheck(ops.segment_take.default, (grad_src, argmax, segments.inverse))
 
 
 @each_reduction
@@ -149,6 +184,62 @@ def test_rejects_wrong_arguments(reduce: Reduce) -> None:
 
 
 @each_reduction
+def test_rejects_offsets_that_end_behind_the_points(reduce: Reduce) -> None:
+    src, segments = random_case(5, 3, 2, torch.float32, torch.device("cpu"))
+    with pytest.raises(ValueError, match=r"`segments.offsets` must end in \[0, 5\], got 9"):
+        reduce(src, dataclasses.replace(segments, offsets=segments.offsets.clamp(max=0) + 9))
+
+
+INT = {"dtype": torch.int32}
+GRAD, ARGMAX, INVERSE = torch.ones(3, 2), torch.zeros(3, 2, **INT), torch.zeros(5, **INT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ((GRAD[0], ARGMAX, INVERSE), ValueError, "`grad_out` must have 2 dimensions"),
+        ((GRAD.int(), ARGMAX, INVERSE), TypeError, "`grad_out` must be float32"),
+        ((GRAD[:2], ARGMAX, INVERSE), ValueError, "`grad_out` must have size 3 in dimension 0"),
+        ((GRAD, ARGMAX[:, :1], INVERSE), ValueError, "`argmax` must have size 2 in dimension 1"),
+        ((GRAD, ARGMAX[0], INVERSE), ValueError, "`argmax` must have 2 dimensions"),
+        ((GRAD, ARGMAX.long(), INVERSE), TypeError, "`argmax` must be Int, got Long"),
+        ((GRAD, ARGMAX, INVERSE.long()), TypeError, "`inverse` must be Int, got Long"),
+        ((GRAD, ARGMAX, INVERSE[None]), ValueError, "`inverse` must have 1 dimensions"),
+        ((GRAD, ARGMAX.to("meta"), INVERSE), ValueError, "`argmax` must be on the device of"),
+        ((GRAD, ARGMAX, INVERSE.to("meta")), ValueError, "`inverse` must be on the device of"),
+    ],
+)
+def test_the_gradient_of_a_maximum_rejects_wrong_arguments(
+    arguments: tuple[Tensor, ...], error: type[Exception], message: str
+) -> None:
+    # By its name on the CPU: dispatch would send a meta tensor to the fake.
+    keys = torch._C.DispatchKeySet(torch._C.DispatchKey.CPU)
+    with pytest.raises(error, match=f"segment_max_backward: {message}"):
+        torch.ops.elite_ops.segment_max_backward.default.redispatch(keys, *arguments)
+
+
+def test_other_gradients_reject_wrong_arguments() -> None:
+    _, segments = random_case(5, 3, 2, torch.float32, torch.device("cpu"))
+    tensors = segments.inverse, segments.order, segments.offsets
+    ops = torch.ops.elite_ops
+    with pytest.raises(ValueError, match="segment_mean_backward: `grad_out` must have size 3"):
+        ops.segment_mean_backward(GRAD[:2], *tensors)
+    with pytest.raises(ValueError, match=r"segment_mean_backward: `segments.order` must have"):
+        ops.segment_mean_backward(GRAD, tensors[0], tensors[1][:2], tensors[2])
+    with pytest.raises(ValueError, match="segment_take: `src` must have size 5 in dimension 0"):
+        ops.segment_take(GRAD, ARGMAX, INVERSE)
+    with pytest.raises(ValueError, match="segment_take: `argmax` must have size 2 in dimension 1"):
+        ops.segment_take(torch.ones(5, 2), ARGMAX[:, :1], INVERSE)
+
+
+def test_points_that_are_not_there_give_0(device: torch.device) -> None:
+    argmax = torch.tensor([[7, -3], [1, 0]], dtype=torch.int32, device=device)
+    src = torch.ones(2, 2, device=device)
+    taken = torch.ops.elite_ops.segment_take(src, argmax, argmax[:, 0].contiguous())
+    assert taken.tolist() == [[0, 0], [1, 1]]
+
+
+@each_reduction
 @pytest.mark.parametrize("count", [1, 2, 5, 100, 20_000])
 def test_constants_in_one_segment(reduce: Reduce, count: int, device: torch.device) -> None:
     inverse = torch.zeros(count, dtype=torch.int32, device=device)
@@ -177,7 +268,16 @@ def test_max_prefers_nan_and_the_first_of_equals(device: torch.device) -> None:
     assert grad.tolist() == [[1, 0, 0], [0, 1, 1], [0, 0, 0]]
 
 
-@each_linear
+def test_min_prefers_nan_and_the_first_of_equals(device: torch.device) -> None:
+    nan = float("nan")
+    src = torch.tensor([[1.0, 2, -5], [1, nan, -6], [3, nan, -6]], device=device)
+    segments = build_segments(torch.zeros(3, dtype=torch.int32, device=device), 1)
+    values, points = segment_min(src, segments, return_indices=True)
+    assert_close(values, torch.tensor([[1.0, nan, -6]], device=device), equal_nan=True)
+    assert points.tolist() == [[0, 1, 1]]
+
+
+@each_reduction
 def test_two_runs_agree_bit_by_bit(reduce: Reduce, device: torch.device) -> None:
     src, segments = random_case(20_000, 300, 16, torch.float32, device)
     runs = [reduce(src, segments) for _ in range(3)]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -147,8 +145,9 @@ def test_gradcheck(device: torch.device, symmetric: bool) -> None:
 @pytest.mark.parametrize("symmetric", [True, False])
 def test_opcheck(device: torch.device, symmetric: bool) -> None:
     tables = submanifold_map(random_indices(33)) if symmetric else random_tables(33, 20, 5)
-    of_map = dataclasses.astuple(tables.to(device))
-    features, weight, bias = random_inputs(tables.to(device), 5)
+    tables = tables.to(device)
+    of_map = (tables.in_rows, tables.out_rows, tables.symmetric)
+    features, weight, bias = random_inputs(tables, 5)
     opcheck(OPS.sparse_depthwise_conv.default, (features, weight, bias, *of_map))
     opcheck(OPS.sparse_depthwise_conv.default, (features.detach(), weight.detach(), None, *of_map))
     grad_out = torch.randn(tables.num_out, 5, device=device, requires_grad=True)

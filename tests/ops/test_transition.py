@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -254,7 +255,53 @@ def test_without_a_matrix_there_is_no_gradient(device: torch.device) -> None:
 def test_opcheck_without_a_matrix(device: torch.device) -> None:
     fine, coarse = random_segments(60, 12, device)
     features = random_features(12, 3, torch.float32, device).detach()
-    tensors = (features, fine.inverse, coarse.inverse, coarse.order, coarse.offsets)
-    torch.library.opcheck(torch.ops.elite_ops.transition_by_points.default, tensors)
+    points = (coarse.inverse, coarse.order, coarse.offsets)
+    op = torch.ops.elite_ops.transition_by_points
+    torch.library.opcheck(op.default, (features, fine.inverse, fine.offsets, *points))
     with pytest.raises(ValueError, match="transition_by_points: `fine` and `coarse` must have"):
-        torch.ops.elite_ops.transition_by_points(features, fine.inverse[1:], *tensors[2:])
+        op(features, fine.inverse[:-1], torch.zeros(13, dtype=torch.int32, device=device), *points)
+
+
+def test_without_a_matrix_the_features_are_those_of_the_fine_voxels() -> None:
+    """A row of a voxel that isn't there is not read."""
+    fine = build_segments(torch.tensor([0, 9], dtype=torch.int32), 10)
+    coarse = build_segments(torch.tensor([0, 1], dtype=torch.int32), 2)
+    operator = PointTransition(fine, coarse)
+    with pytest.raises(ValueError, match="`features` must have size 10 in dimension 0, got shape"):
+        transition(torch.ones(1, 4), operator)
+    with pytest.raises(
+        ValueError, match="`fine` and `coarse` must have the same points, got 2 and 3"
+    ):
+        transition(
+            torch.ones(10, 4), PointTransition(fine, build_segments(fine.inverse.new_zeros(3), 2))
+        )
+
+
+@pytest.mark.parametrize("side", ["matrix", "transposed"])
+@pytest.mark.parametrize(
+    ("field", "change", "error", "message"),
+    [
+        ("weights", lambda t: t[:3], ValueError, "weights` must have size 20 in dimension 0"),
+        ("weights", lambda t: t[None], ValueError, "weights` must have 1 dimensions"),
+        ("weights", Tensor.double, TypeError, "weights` must be Float, got Double"),
+        ("columns", lambda t: t[:3], ValueError, r"offsets` must end in \[0, 3\], got"),
+        ("columns", lambda t: t[None], ValueError, "columns` must have 1 dimensions"),
+        ("columns", Tensor.long, TypeError, "columns` must be Int, got Long"),
+        ("offsets", lambda t: t[None], ValueError, "offsets` must have 1 dimensions"),
+        ("offsets", lambda t: t[:0], ValueError, r"offsets` must have num_segments \+ 1 entries"),
+        ("offsets", lambda t: t + 100, ValueError, r"offsets` must end in \[0, 20\], got"),
+        ("offsets", Tensor.long, TypeError, "offsets` must be Int, got Long"),
+    ],
+)
+def test_rejects_a_forged_matrix(
+    side: str,
+    field: str,
+    change: Callable[[Tensor], Tensor],
+    error: type[Exception],
+    message: str,
+) -> None:
+    operator = build_transition(*random_segments(20, 8, torch.device("cpu")))
+    matrix = getattr(operator, side)
+    forged = dataclasses.replace(matrix, **{field: change(getattr(matrix, field))})
+    with pytest.raises(error, match=f"transition: `(transposed_)?{message}"):
+        transition(torch.ones(8, 2), dataclasses.replace(operator, **{side: forged}))

@@ -4,7 +4,7 @@ from segment_cases import SIZES, SUM_TOLERANCE, random_inverse, scan_inverse
 from torch import Tensor
 from torch.testing import assert_close
 
-from elite_ops import Segments, build_segments, segment_sum, voxel_to_point
+from elite_ops import Segments, build_segments, gather_segments, segment_sum, voxel_to_point
 from elite_ops.reference import voxel_to_point as reference
 
 DTYPES = [torch.float32, torch.float64, torch.float16, torch.bfloat16]
@@ -38,6 +38,7 @@ def test_small_example(device: torch.device) -> None:
     inverse = torch.tensor([1, -1, 0, 1], dtype=torch.int32, device=device)
     out = voxel_to_point(features, build_segments(inverse, 2))
     assert out.tolist() == [[3, 4], [0, 0], [1, 2], [3, 4]]
+    assert gather_segments is voxel_to_point
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

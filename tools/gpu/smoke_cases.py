@@ -7,62 +7,17 @@ in float64 is the truth for the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
+import smoke_convolutions  # noqa: F401 (registers its cases)
 import torch
+from smoke_case import CASES, FLOATS, OPS, Calls, case, every_row_of, parts
 from smoke_scene import CLASSES, SCALES, Scene, integers, numbers
 from torch import Tensor
 
-import elite_ops
-from elite_ops import KernelMap, Segments
+__all__ = ["CASES"]
 
-__all__ = ["CASES", "Calls", "Case"]
-
-Calls = Iterator[tuple[Any, ...]]
-Function = Callable[[Scene, torch.dtype], Calls]
-OPS = torch.ops.elite_ops
 IMAGE = (370, 1226)  # height and width
-FLOATS = (torch.float32, torch.float16, torch.bfloat16)
-
-
-@dataclass(frozen=True)
-class Case:
-    """Arguments of an op.
-
-    Attributes:
-        dtypes: those that are tried; none for an op whose arguments don't depend on it.
-        by_norm: results are compared as vectors. Where a sort is inside, two entries that differ by
-            less than rounding may swap, and take their neighbours' gradients.
-    """
-
-    calls: Function
-    dtypes: tuple[torch.dtype, ...]
-    by_norm: bool
-
-
-CASES: dict[str, Case] = {}
-
-
-def case(*dtypes: torch.dtype, by_norm: bool = False) -> Callable[[Function], Function]:
-    def register(calls: Function) -> Function:
-        CASES[calls.__name__] = Case(calls, dtypes, by_norm)
-        return calls
-
-    return register
-
-
-def parts(segments: Segments) -> tuple[Tensor, Tensor, Tensor]:
-    return segments.inverse, segments.order, segments.offsets
-
-
-def every_row_of(tensor: Tensor) -> Tensor:
-    """The count, on the device, of a buffer that is full: no row of the result is undefined."""
-    return torch.tensor(len(tensor))
-
-
-# ---- voxels and who is near ----------------------------------------------------------------------
 
 
 @case()
@@ -117,6 +72,13 @@ def build_segments(scene: Scene, _: torch.dtype) -> Calls:
 
 
 @case()
+def segments_from_csr(scene: Scene, _: torch.dtype) -> Calls:
+    offsets, points = scene.segments[0].offsets, len(scene.points)
+    yield offsets.long(), points
+    yield offsets, None
+
+
+@case()
 def intersect_segments(scene: Scene, _: torch.dtype) -> Calls:
     yield [s.inverse for s in scene.segments], *parts(scene.segments[0])[1:]
 
@@ -163,11 +125,38 @@ def segment_max(scene: Scene, dtype: torch.dtype) -> Calls:
 
 
 @case(*FLOATS)
+def segment_min(scene: Scene, dtype: torch.dtype) -> Calls:
+    yield from segment_max(scene, dtype)
+
+
+@case(*FLOATS)
 def segment_max_backward(scene: Scene, dtype: torch.dtype) -> Calls:
     segments = scene.segments[0]
     (src, *of_points) = next(segment_max(scene, dtype))
     argmax = OPS.segment_max(src, *of_points)[1]
     yield numbers(dtype, segments.num_segments, 20), argmax, segments.inverse
+
+
+@case(*FLOATS)
+def segment_take(scene: Scene, dtype: torch.dtype) -> Calls:
+    _, argmax, inverse = next(segment_max_backward(scene, dtype))
+    yield numbers(dtype, len(scene.points), 20, seed=1), argmax, inverse
+
+
+@case(*FLOATS)
+def segment_softmax(scene: Scene, dtype: torch.dtype) -> Calls:
+    yield from segment_max(scene, dtype)
+
+
+@case(*FLOATS)
+def segment_softmax_backward(scene: Scene, dtype: torch.dtype) -> Calls:
+    (src, *of_points) = next(segment_max(scene, dtype))
+    yield numbers(dtype, len(src), 20, seed=1), OPS.segment_softmax(src, *of_points), *of_points
+
+
+@case(*FLOATS)
+def segment_logsumexp(scene: Scene, dtype: torch.dtype) -> Calls:
+    yield from segment_max(scene, dtype)
 
 
 @case(*FLOATS)
@@ -205,7 +194,8 @@ def transition(scene: Scene, dtype: torch.dtype) -> Calls:
 def transition_by_points(scene: Scene, dtype: torch.dtype) -> Calls:
     fine, coarse = scene.segments[:2]
     features = numbers(dtype, fine.num_segments, 20)
-    yield features, fine.inverse, *parts(coarse), every_row_of(coarse.offsets[1:])
+    points = fine.inverse, fine.offsets, *parts(coarse)
+    yield features, *points, every_row_of(coarse.offsets[1:])
 
 
 @case()
@@ -241,107 +231,6 @@ def encode_voxels_backward(scene: Scene, dtype: torch.dtype) -> Calls:
     yield numbers(dtype, len(scene.voxels[0].indices), 64), *encoding(scene, dtype)
 
 
-def table(kernel_map: KernelMap) -> tuple[Tensor, Tensor, bool]:
-    return kernel_map.in_rows, kernel_map.out_rows, kernel_map.symmetric
-
-
-@case(*FLOATS)
-def sparse_conv(scene: Scene, dtype: torch.dtype) -> Calls:
-    kernel_map = scene.kernel_map
-    row_order = elite_ops.order_rows(kernel_map).row_order
-    assert row_order is not None
-    for c_in, c_out in ((64, 64), (3, 20)):
-        features = numbers(dtype, kernel_map.num_in, c_in)
-        weight, bias = numbers(dtype, 27, c_in, c_out, seed=1) / 32, numbers(dtype, c_out, seed=2)
-        yield features, weight, bias, *table(kernel_map)
-        yield features, weight, None, *table(kernel_map), row_order.order, row_order.in_rows
-
-
-@case(*FLOATS)
-def sparse_conv_backward_weight(scene: Scene, dtype: torch.dtype) -> Calls:
-    kernel_map = scene.kernel_map
-    for c_in, c_out in ((64, 64), (3, 20)):
-        features, grad_out = (numbers(dtype, kernel_map.num_in, c) / 32 for c in (c_in, c_out))
-        yield features, grad_out, *table(kernel_map)
-
-
-@case(*FLOATS)
-def sparse_conv_fused(scene: Scene, dtype: torch.dtype) -> Calls:
-    neighbors = scene.kernel_map.in_rows
-    rows, channels = neighbors.shape[1], 64
-    features, residual = numbers(dtype, rows, channels), numbers(dtype, rows, channels, seed=3)
-    weight, bias = numbers(dtype, 27, channels, channels, seed=1) / 32, numbers(dtype, channels)
-    shortcut = numbers(dtype, rows, 32, seed=4), numbers(dtype, 32, channels, seed=5) / 32
-    yield features, weight, bias, neighbors, residual, 0.125
-    count = every_row_of(features)
-    yield features, weight, bias, neighbors, None, 0.125, None, None, *shortcut, count
-
-
-@case(*FLOATS)
-def sparse_depthwise_conv(scene: Scene, dtype: torch.dtype) -> Calls:
-    kernel_map = scene.kernel_map
-    for channels in (64, 3):
-        features = numbers(dtype, kernel_map.num_in, channels)
-        weight, bias = numbers(dtype, 27, channels, seed=1), numbers(dtype, channels, seed=2)
-        yield features, weight, bias, *table(kernel_map)
-        yield features, weight, None, *table(kernel_map)
-
-
-@case(*FLOATS)
-def sparse_depthwise_conv_backward_weight(scene: Scene, dtype: torch.dtype) -> Calls:
-    kernel_map = scene.kernel_map
-    for channels in (64, 3):
-        rows, size = kernel_map.num_in, channels
-        features, grad_out = (numbers(dtype, rows, size, seed=seed) / 32 for seed in (0, 1))
-        yield features, grad_out, *table(kernel_map)
-
-
-@case(*FLOATS)
-def linear_fused(scene: Scene, dtype: torch.dtype) -> Calls:
-    inverse = scene.segments[0].inverse
-    features = numbers(dtype, scene.segments[0].num_segments, 64)
-    weight, bias = numbers(dtype, 64, 48, seed=1) / 32, numbers(dtype, 48, seed=2)
-    residual = numbers(dtype, len(features), 48, seed=3)
-    yield features, None, weight, bias, [residual], [None], 0.125
-    yield features, inverse, weight, None, [residual], [inverse], 1.0, every_row_of(inverse)
-
-
-# ---- pools ---------------------------------------------------------------------------------------
-
-
-@case(*FLOATS)
-def sparse_max_pool(scene: Scene, dtype: torch.dtype) -> Calls:
-    for channels in (64, 3):
-        yield numbers(dtype, scene.kernel_map.num_in, channels), *table(scene.kernel_map)[:2]
-
-
-@case(*FLOATS)
-def sparse_max_pool_backward(scene: Scene, dtype: torch.dtype) -> Calls:
-    for features, in_rows, out_rows in sparse_max_pool(scene, dtype):
-        argmax = OPS.sparse_max_pool(features, in_rows, out_rows)[1]
-        yield numbers(dtype, *argmax.shape, seed=1), argmax, out_rows
-
-
-@case(*FLOATS)
-def sparse_max_pool_take(scene: Scene, dtype: torch.dtype) -> Calls:
-    yield from sparse_max_pool_backward(scene, dtype)
-
-
-@case(*FLOATS)
-def sparse_avg_pool(scene: Scene, dtype: torch.dtype) -> Calls:
-    yield from sparse_max_pool(scene, dtype)
-
-
-@case(*FLOATS)
-def sparse_avg_pool_backward(scene: Scene, dtype: torch.dtype) -> Calls:
-    for features, in_rows, out_rows in sparse_avg_pool(scene, dtype):
-        counts = OPS.sparse_avg_pool(features, in_rows, out_rows)[1]
-        yield numbers(dtype, *features.shape, seed=1), counts, in_rows, out_rows
-
-
-# ---- images, boxes and losses --------------------------------------------------------------------
-
-
 def patches(scene: Scene) -> tuple[Tensor, Tensor]:
     """A pixel and an image for each point."""
     pixel = torch.stack([integers(size, len(scene.points)) for size in IMAGE], dim=1)
@@ -362,7 +251,7 @@ def patch_to_point_backward(scene: Scene, dtype: torch.dtype) -> Calls:
     order, offsets = OPS.build_segments([cell], [2 * 23 * 76])
     grad_out = numbers(dtype, len(pixel), 64, seed=1)
     for channels_last in (False, True):
-        yield grad_out, pixel, order, offsets, features.shape, *IMAGE, channels_last
+        yield grad_out, pixel, rest[0], order, offsets, features.shape, *IMAGE, channels_last
 
 
 @case(torch.float32, torch.float16)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
-from smoke_cases import Case
+from smoke_case import Case
 from smoke_scene import Scene
 from torch import Tensor
 

@@ -5,6 +5,7 @@
 #include "cpu/intersect_segments.h"
 #include "cpu/majority_vote.h"
 #include "cpu/segment_reduce.h"
+#include "cpu/segment_softmax.h"
 #include "cpu/transition.h"
 #include "cpu/voxel_to_point.h"
 #include "segment_cases.h"
@@ -43,6 +44,16 @@ CASE(build_segments) {
   });
 }
 
+CASE(segments_from_csr) {
+  const std::vector<int64_t> csr_offsets = {0, 40, 40, 5000};
+  check_same_bits([&] {
+    std::vector<int32_t> inverse(kPoints), order(kPoints), offsets(4);
+    CHECK(cpu::segments_from_csr(csr_offsets.data(), kPoints, 3, inverse.data(), order.data(),
+                                 offsets.data()) == -1);
+    return results(inverse, order, offsets);
+  });
+}
+
 CASE(intersect_segments) {
   const SegmentCase& first = segments();
   const std::vector<int32_t> second = random_inverse(kPoints, 8, 3);
@@ -76,17 +87,36 @@ CASE(segment_mean_through_another_list) {
   check_same_bits([&] { return results(reduce(csr, src, true)); });
 }
 
-CASE(segment_max) {
+CASE(segment_max_and_min) {
   const std::vector<float> src = random_matrix(kPoints, 1);
   const std::vector<float> grad_out = random_matrix(kSegments, 2);
   const std::vector<int32_t>& inverse = segments().inverse;
+  for (const auto& extreme : {cpu::segment_max<float>, cpu::segment_min<float>}) {
+    check_same_bits([&] {
+      std::vector<float> out(kSegments * kChannels), taken(out), grad_src(kPoints * kChannels);
+      std::vector<int32_t> argmax(kSegments * kChannels);
+      extreme(src.data(), kChannels, segments().csr(), out.data(), argmax.data());
+      cpu::segment_max_backward(grad_out.data(), argmax.data(), inverse.data(), kPoints, kSegments,
+                                kChannels, grad_src.data());
+      cpu::segment_take(src.data(), argmax.data(), kPoints, kSegments, kChannels, taken.data());
+      return results(out, argmax, grad_src, taken);
+    });
+  }
+}
+
+// A third of the points are in no segment.
+CASE(segment_softmax) {
+  std::vector<int32_t> inverse = random_inverse(kPoints, kSegments);
+  for (int64_t i = 0; i < kPoints; i += 3) inverse[i] = -1;
+  const SegmentCase some(inverse, kSegments);
+  const std::vector<float> src = random_matrix(kPoints, 1), grad_out = random_matrix(kPoints, 2);
   check_same_bits([&] {
-    std::vector<float> out(kSegments * kChannels), grad_src(kPoints * kChannels);
-    std::vector<int32_t> argmax(kSegments * kChannels);
-    cpu::segment_max(src.data(), kChannels, segments().csr(), out.data(), argmax.data());
-    cpu::segment_max_backward(grad_out.data(), argmax.data(), inverse.data(), kPoints, kSegments,
-                              kChannels, grad_src.data());
-    return results(out, argmax, grad_src);
+    std::vector<float> out(kPoints * kChannels), grad_src(out), logs(kSegments * kChannels);
+    cpu::segment_softmax(src.data(), kPoints, kChannels, some.csr(), out.data());
+    cpu::segment_softmax_backward(grad_out.data(), out.data(), kPoints, kChannels, some.csr(),
+                                  grad_src.data());
+    cpu::segment_logsumexp(src.data(), kChannels, some.csr(), logs.data());
+    return results(out, grad_src, logs);
   });
 }
 
@@ -128,14 +158,16 @@ CASE(transition) {
 }
 
 CASE(majority_vote) {
-  constexpr int64_t kVoters = 50'000, kClasses = 5;
+  constexpr int64_t kVoters = 50'000;
   const SegmentCase voters(random_inverse(kVoters, kSegments), kSegments);
-  std::vector<int64_t> labels;
-  harness::Random random(1);
-  for (int64_t i = 0; i < kVoters; ++i) labels.push_back(random.integer(kClasses));
-  check_same_bits([&] {
-    std::vector<int64_t> out(kSegments);
-    CHECK(cpu::majority_vote(labels.data(), voters.csr(), kClasses, 0, out.data()) == -1);
-    return results(out);
-  });
+  for (const int64_t num_classes : {5, 1'000'000}) {
+    std::vector<int64_t> labels;
+    harness::Random random(1);
+    for (int64_t i = 0; i < kVoters; ++i) labels.push_back(random.integer(num_classes));
+    check_same_bits([&] {
+      std::vector<int64_t> out(kSegments);
+      CHECK(cpu::majority_vote(labels.data(), voters.csr(), num_classes, 0, out.data()) == -1);
+      return results(out);
+    });
+  }
 }

@@ -1,0 +1,81 @@
+"""How ops meet torch: shapes without data, derivatives, autocast."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from elite_ops import _C
+
+__all__ = [
+    "compute_in_float32_under_autocast",
+    "refuse_missing_derivatives",
+    "register_autograd",
+    "register_fake",
+]
+
+# What the extension says about every op: no forward-mode derivative, no torch.jit.trace.
+refuse_missing_derivatives: Callable[[], None] = _C.refuse_missing_derivatives
+
+
+def register_fake(op: str, fake: Callable[..., Any]) -> None:
+    """Registers what an op returns where tensors have no data: on meta, in compiled graphs.
+
+    One meta tensor among others takes an op there too, so the fake raises a ValueError unless all
+    tensors are on one device.
+    """
+    names = [argument.name for argument in _schema(op).arguments]
+
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        _check_one_device(op, {**dict(zip(names, args, strict=False)), **kwargs})
+        return fake(*args, **kwargs)
+
+    torch.library.register_fake(f"elite_ops::{op}", checked)
+
+
+def register_autograd(
+    op: str,
+    backward: Callable[..., Any],
+    *,
+    setup_context: Callable[..., None] | None = None,
+) -> None:
+    """Registers an op's derivative. Where a backward op has none of its own, it can't be derived.
+
+    `refuse_missing_derivatives` sees to the ops for which this is never called.
+    """
+    torch.library.register_autograd(f"elite_ops::{op}", backward, setup_context=setup_context)
+
+
+def compute_in_float32_under_autocast(op: str) -> None:
+    """Has autocast widen an op's half tensors to float32, as it does for torch's losses.
+
+    Ops that never call this keep the dtypes that they get.
+    """
+    for device_type in ("cpu", "cuda"):
+        torch.library.register_autocast(f"elite_ops::{op}", device_type, torch.float32)
+
+
+def _schema(op: str) -> Any:
+    return getattr(torch.ops.elite_ops, op).default._schema
+
+
+def _tensors(arguments: dict[str, Any]) -> Iterator[tuple[str, Tensor]]:
+    for name, value in arguments.items():
+        for item in value if isinstance(value, (list, tuple)) else (value,):
+            if isinstance(item, Tensor):
+                yield name, item
+
+
+def _check_one_device(op: str, arguments: dict[str, Any]) -> None:
+    first_name, first = "", None
+    for name, tensor in _tensors(arguments):
+        if first is None:
+            first_name, first = name, tensor
+        elif tensor.device != first.device:
+            raise ValueError(
+                f"{op}: `{name}` must be on the device of `{first_name}` ({first.device}), "
+                f"got {tensor.device}"
+            )
