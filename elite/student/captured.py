@@ -1,9 +1,9 @@
 """The student at a fixed capacity: raw points to labels without a host round trip.
 
 All buffers have the size that the most points need, and every op learns from the device how many of
-their rows are true. So nothing waits for a count, nothing is allocated by the data, and on CUDA the
-whole run is one graph, recorded once and replayed for every scan. The ops and their order are those
-of `FusedStudent`: so are the bits.
+their rows are valid. So nothing waits for a count, nothing is allocated by the data, and on CUDA
+the whole run is one graph, recorded once and replayed for every scan. The ops and their order are
+those of `FusedStudent`: so are the bits.
 """
 
 from __future__ import annotations

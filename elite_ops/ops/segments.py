@@ -34,7 +34,7 @@ class Segments:
     inverse: Tensor  # [N] int32: segment of each point, -1 = none
     order: Tensor  # [N] int32: points by segment, then by number; those in no segment last
     offsets: Tensor  # [M + 1] int32: segment v owns order[offsets[v] : offsets[v + 1]]
-    num_rows: Tensor | None = None  # [] int64, on the device: true segments; None: all
+    num_rows: Tensor | None = None  # [] int64, on the device: valid segments; None: all
 
     def __post_init__(self) -> None:
         if _DEBUG:
@@ -154,7 +154,7 @@ def build_segments(
         inverse: segment of each point in [0, num_segments), -1 for a point in no segment.
         num_segments: how many segments there are, M; they may be empty. A tensor with one integer
             will do, and is waited for.
-        num_rows: how many of them are true, on the device, where M is a capacity. Reductions over
+        num_rows: how many of them are valid, on the device, where M is a capacity. Reductions over
             the segments leave the rows from there on as they are: undefined.
 
     Returns:
@@ -185,7 +185,7 @@ def build_all_segments(
     Args:
         inverse: up to 32 lists, each as `build_segments` takes it, on one device.
         num_segments: of each list.
-        num_rows: of each list, or None where all segments are true.
+        num_rows: of each list, or None where all segments are valid.
 
     Returns:
         The segments of each list.

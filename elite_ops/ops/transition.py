@@ -39,7 +39,7 @@ class Transition:
 
     matrix: CsrMatrix  # V_coarse rows
     transposed: CsrMatrix  # V_fine rows
-    num_rows: Tensor | None = None  # [] int64, on the device: true coarse voxels; None: all
+    num_rows: Tensor | None = None  # [] int64, on the device: valid coarse voxels; None: all
 
     @property
     def num_fine(self) -> int:

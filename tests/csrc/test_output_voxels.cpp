@@ -148,6 +148,14 @@ CASE(grids_too_large_for_a_bitmap) {
   }
 }
 
+// docs/kernels.md states these numbers.
+CASE(cells_take_five_calls_their_map_six_and_its_swap_two) {
+  int32_t error_flag = 0;
+  const int64_t before = emulation::num_enqueued;
+  on_cuda(random_input(300, 9, 9, kGeometries[0], false), &error_flag);
+  CHECK(emulation::num_enqueued - before == 5 + 6 + 2);
+}
+
 CASE(equal_voxels_count_as_one) {
   Input input = random_input(100, 9, 9, kGeometries[0], false);
   const std::vector<int32_t> want = on_cpu(input).indices;
