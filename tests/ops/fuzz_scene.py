@@ -109,6 +109,14 @@ def call_strided(voxels: elite_ops.Voxels) -> None:
     for pool in (elite_ops.sparse_max_pool, elite_ops.sparse_avg_pool):
         differentiated(pool(x.features, kernel_map))
     voxels.kernel_map_onto(outputs, geometry)
+    bounds = (0, 0, 0, 1, 1, 1)
+    points, batch_index = torch.rand(40, 3), torch.arange(40) // 20
+    for mode in ("trilinear", "nearest"):
+        differentiated(
+            elite_ops.devoxelize(
+                x.features, voxels, points, batch_index, point_cloud_range=bounds, mode=mode
+            )
+        )
     x.union(x.select(torch.arange(len(x)) % 2 == 0))
 
 
