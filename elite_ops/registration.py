@@ -31,10 +31,16 @@ def register_fake(op: str, fake: Callable[..., Any]) -> None:
     One meta tensor among others takes an op there too, so the fake raises a ValueError unless all
     tensors are on one device.
     """
-    names = [argument.name for argument in _schema(op).arguments]
+    arguments = _schema(op).arguments
+    names = [argument.name for argument in arguments]
+    required = [argument.name for argument in arguments if str(argument.type) == "Tensor"]
 
     def checked(*args: Any, **kwargs: Any) -> Any:
-        _check_one_device(op, {**dict(zip(names, args, strict=False)), **kwargs})
+        given = {**dict(zip(names, args, strict=False)), **kwargs}
+        for name in required:
+            if given[name] is None:
+                raise ValueError(f"{op}: `{name}` must be a tensor, got None")
+        _check_one_device(op, given)
         return fake(*args, **kwargs)
 
     torch.library.register_fake(f"elite_ops::{op}", checked)

@@ -71,12 +71,26 @@ auto dispatch_cuda(at::ScalarType dtype, const Body& body) {
 }
 #endif
 
+// torch lets None pass for a tensor that is not optional.
+template <typename... Args>
+void check_tensors_are_given(const char* op, const Args&... args) {
+  int position = 0;
+  const auto check = [&](const auto& arg) {
+    ++position;
+    if constexpr (std::is_same_v<std::decay_t<decltype(arg)>, at::Tensor>) {
+      TORCH_CHECK_VALUE(arg.defined(), op, ": argument ", position, " must be a tensor, got None");
+    }
+  };
+  (check(args), ...);
+}
+
 // The functions that torch calls for an op on either device.
 template <auto check>
 struct OpKernels;
 template <typename Op, typename... Args, Op (*check)(Args...)>
 struct OpKernels<check> {
   static auto cpu(Args... args) {
+    check_tensors_are_given(Op::kName, args...);
     try {
       return check(args...).run_cpu();
     } catch (const std::bad_alloc&) {
@@ -85,6 +99,7 @@ struct OpKernels<check> {
   }
 #ifdef ELITE_WITH_CUDA
   static auto cuda(Args... args) {
+    check_tensors_are_given(Op::kName, args...);
     const Op op = check(args...);
     const c10::cuda::CUDAGuard guard(first_tensor(args...).device());
     return op.run_cuda();

@@ -55,6 +55,10 @@ def order_rows(kernel_map: KernelMap) -> KernelMap:
 
 
 def _fake(neighbors: Tensor, kernel_size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    if neighbors.dim() != 2:
+        raise ValueError(
+            f"order_rows: `neighbors` must have 2 dimensions, got shape {tuple(neighbors.shape)}"
+        )
     return neighbors.new_empty(neighbors.shape[1]), neighbors.new_empty(neighbors.shape)
 
 
