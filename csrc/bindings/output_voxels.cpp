@@ -53,15 +53,14 @@ struct Reached {
   }
 
 #ifdef ELITE_WITH_CUDA
-  at::Tensor find_on_cuda() const {
+  at::Tensor find_on_cuda(ErrorSource source) const {
     const auto stream = c10::cuda::getCurrentCUDAStream();
     const cuda::OutputVoxelsArguments arguments{voxels(), kernel, transposed, outputs};
     const auto bytes = static_cast<int64_t>(cuda::output_voxels_workspace_bytes(arguments));
     at::Tensor workspace = empty({bytes}, indices.options().dtype(at::kByte));
     DeviceSizes sizes(1, indices.options());
     C10_CUDA_CHECK(cuda::count_output_voxels(arguments, workspace.mutable_data_ptr(), sizes.data(),
-                                             device_error_flag(ErrorSource::kOutputVoxels),
-                                             stream));
+                                             device_error_flag(source), stream));
     const int64_t rows = *sizes.read(stream).const_data_ptr<int64_t>();
     at::Tensor found = empty({rows, 4}, indices.options());
     C10_CUDA_CHECK(cuda::emit_output_voxels(arguments, workspace.mutable_data_ptr(), rows,
@@ -87,7 +86,7 @@ struct OutputVoxels {
 
   at::Tensor run_cpu() const { return std::get<0>(reached.on_cpu(kName, false)); }
 #ifdef ELITE_WITH_CUDA
-  at::Tensor run_cuda() const { return reached.find_on_cuda(); }
+  at::Tensor run_cuda() const { return reached.find_on_cuda(ErrorSource::kOutputVoxels); }
 #endif
 };
 
@@ -111,7 +110,7 @@ struct BuildStridedMap {
 #ifdef ELITE_WITH_CUDA
   Result run_cuda() const {
     constexpr auto source = ErrorSource::kBuildStridedMap;
-    const at::Tensor found = reached.find_on_cuda();
+    const at::Tensor found = reached.find_on_cuda(source);
     const VoxelSet inputs = reached.voxels();
     const VoxelSet outputs{data<int32_t>(found), found.size(0), reached.outputs};
     const auto options = found.options();

@@ -100,7 +100,8 @@ struct FillSlots {
 
  private:
   at::Tensor allocate() const {
-    return empty({places.counts.size(0), max_points, features.size(1)}, features.options());
+    return empty_for(kName, "max_points", {places.counts.size(0), max_points, features.size(1)},
+                     features.options());
   }
   PointSlots slots() const { return places.in(max_points, features.size(1)); }
 };

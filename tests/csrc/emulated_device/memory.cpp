@@ -63,8 +63,8 @@ struct GuardedAllocator final : c10::Allocator {
     const size_t used = rounded_up(bytes, kAlignment), pages = rounded_up(used, page);
     const size_t size = page + pages + page;
     void* mapped = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    TORCH_CHECK(mapped != MAP_FAILED, "emulated device: no memory for a tensor of ", bytes,
-                " bytes");
+    TORCH_CHECK_WITH(OutOfMemoryError, mapped != MAP_FAILED,
+                     "emulated device: no memory for a tensor of ", bytes, " bytes");
     char* end = static_cast<char*>(mapped) + page + pages;
     TORCH_CHECK(mprotect(end, page, PROT_NONE) == 0, "emulated device: no guard behind a tensor");
     char* memory = end - used;
