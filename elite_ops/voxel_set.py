@@ -56,11 +56,11 @@ class VoxelSet:
         self.spatial_shape = spatial_shape
         self.batch_size = batch_size
         self.num_rows = num_rows
-        self._origin: tuple[VoxelSet, KernelMap] | None = None
+        self._origin: tuple[VoxelSet, KernelMap, int] | None = None  # and the set's version
         self._maps: dict[KernelGeometry, KernelMap] = {}
         # Weak, since an output knows the set that it was made from.
         self._outputs: dict[KernelGeometry, weakref.ref[VoxelSet]] = {}
-        self._version = _version(indices)
+        self._version: int = 0 if torch.compiler.is_compiling() else getattr(indices, "_version", 0)
         self._is_checked = False
 
     def __len__(self) -> int:
@@ -90,9 +90,12 @@ class VoxelSet:
         """
         if self._origin is None:
             raise ValueError("VoxelSet: these voxels are not the output of a convolution")
-        if _version(self.indices) != self._version:
-            raise ValueError("VoxelSet: `indices` were changed since the convolution made them")
-        return self._origin
+        voxels, kernel_map, version = self._origin
+        if self._is_changed or voxels._changed_since(version):
+            raise ValueError(
+                "VoxelSet: `indices` were changed in place since a convolution made these voxels"
+            )
+        return voxels, kernel_map
 
     def kernel_map(self, geometry: KernelGeometry) -> tuple[VoxelSet, KernelMap]:
         """The output voxels of a convolution of these, and the map between both.
@@ -118,7 +121,7 @@ class VoxelSet:
             return self, self._maps[geometry]
         reference = self._outputs.get(geometry)
         output = None if reference is None else reference()
-        if output is None or _version(output.indices) != output._version:
+        if output is None or output._is_changed:
             output = self._make_output(geometry)
             self._outputs[geometry] = weakref.ref(output)
         return output, output.origin[1]
@@ -233,17 +236,24 @@ class VoxelSet:
         )
         kernel_map.geometry = geometry
         output = self.like(found, geometry.output_shape(self.spatial_shape))
-        output._origin = (self, kernel_map)
+        output._origin = (self, kernel_map, self._version)
         return output
 
+    @property
+    def _is_changed(self) -> bool:
+        return self._changed_since(self._version)
+
+    def _changed_since(self, version: int) -> bool:
+        """Whether `indices` were changed in place, where that can be known."""
+        return not torch.compiler.is_compiling() and self.indices._version != version
+
     def _forget_stale_maps(self) -> None:
-        version = _version(self.indices)
-        if version != self._version:
+        if self._is_changed:
             self._maps.clear()
             self._outputs.clear()
             self._origin = None
             self._is_checked = False
-            self._version = version
+            self._version = self.indices._version
 
     def _check_geometry(self, geometry: KernelGeometry) -> None:
         if geometry.num_axes != self.num_axes:
@@ -310,7 +320,3 @@ def _with_version(indices: Tensor) -> Tensor:
         return indices
     with torch.inference_mode(False):
         return indices.clone()
-
-
-def _version(indices: Tensor) -> int:
-    return 0 if torch.compiler.is_compiling() else getattr(indices, "_version", 0)

@@ -75,9 +75,29 @@ def test_changed_outputs_have_no_way_back() -> None:
     x = sparse_tensor()
     coarse = SparseConv3d(3, 4, 3, 2, 1)(x)
     coarse.indices[:, 1:] += 0
-    with pytest.raises(ValueError, match="`indices` were changed since the convolution"):
+    with pytest.raises(ValueError, match="`indices` were changed in place since a convolution"):
         SparseInverseConv3d(4, 2, 3)(coarse)
     assert SparseConv3d(3, 4, 3, 2, 1)(x).voxels is not coarse.voxels
+
+
+def test_changed_inputs_are_not_where_an_inverse_lands() -> None:
+    x = sparse_tensor()
+    coarse = SparseConv3d(3, 4, 3, 2, 1)(x)
+    x.indices[:, 1] = 4 - x.indices[:, 1]
+    with pytest.raises(ValueError, match="`indices` were changed in place since a convolution"):
+        SparseInverseConv3d(4, 2, 3)(coarse)
+
+
+def test_compiled_layers_take_voxels_that_were_changed_before() -> None:
+    x = sparse_tensor()
+    x.indices[:, 1] = 4 - x.indices[:, 1]
+    x = SparseTensor(x.features, VoxelSet(x.indices, SHAPE, 2))
+    layers = SparseConv3d(3, 4, 3, 2, 1), SparseInverseConv3d(4, 2, 3)
+
+    def run(x: SparseTensor) -> Tensor:
+        return layers[1](layers[0](x)).features
+
+    assert_close(torch.compile(run, fullgraph=True, backend="aot_eager")(x), run(x))
 
 
 def test_maps_of_inference_mode_serve_training() -> None:
