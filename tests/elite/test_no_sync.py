@@ -12,11 +12,12 @@ from torch._subclasses.fake_tensor import (
     DynamicOutputShapeException,
     FakeTensorMode,
 )
+from torch.utils import _pytree as pytree
 
 from elite.data.street import Street
 from elite.losses import SegmentationLoss
 from elite.student import Student
-from elite_ops import intersect_segments
+from elite_ops import VoxelSet, intersect_segments
 
 NEEDS_A_VALUE = (DataDependentOutputException, DynamicOutputShapeException)
 
@@ -25,6 +26,8 @@ def without_values(thing: Any) -> Any:
     """The same with tensors of no content, on no device: as little as the host knows of a GPU's."""
     if isinstance(thing, torch.Tensor):
         return torch.empty(thing.shape, dtype=thing.dtype, device="meta")
+    if isinstance(thing, VoxelSet):  # its maps are built again
+        return pytree.tree_map_only(torch.Tensor, without_values, thing)
     if isinstance(thing, list):
         return [without_values(item) for item in thing]
     if dataclasses.is_dataclass(thing) and not isinstance(thing, type):

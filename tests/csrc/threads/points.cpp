@@ -139,7 +139,9 @@ CASE(serialize) {
   for (const bool hilbert : {false, true}) {
     check_same_bits([&] {
       std::vector<int64_t> codes(num_voxels);
-      cpu::serialize(indices.data(), num_voxels, {hilbert, false, 6}, codes.data());
+      const CurveArguments curve{hilbert, false, 6};
+      CHECK(cpu::first_without_code(indices.data(), num_voxels, curve) == num_voxels);
+      cpu::serialize(indices.data(), num_voxels, curve, codes.data());
       return results(codes);
     });
   }
