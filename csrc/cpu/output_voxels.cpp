@@ -167,12 +167,7 @@ class Builder {
   // Finds the cells; returns how many there are.
   int64_t find() {
     for_slabs([&](SlabCells& marked, int64_t s) {
-      std::vector<Meeting>& meetings = slab_results_[s].meetings;
-      meetings.reserve(2 * num_voxels_of(s));  // about as many as a stride of 2 makes
-      for_each_meeting(s, [&](const Meeting& meeting) {
-        marked.mark(meeting.cell);
-        meetings.push_back(meeting);
-      });
+      for_each_meeting(s, [&](int64_t cell, int64_t, int64_t) { marked.mark(cell); });
       marked.take(slab_results_[s].cells);
     });
     int64_t num_outputs = 0;
@@ -211,32 +206,17 @@ class Builder {
         std::fill_n(rows + k * num_outputs, result.cells.size(), -1);
       }
       marked.enumerate(result.cells);
-      for (const Meeting& meeting : result.meetings) {
-        rows[meeting.k * num_outputs + marked.number(meeting.cell)] = meeting.row;
-      }
+      for_each_meeting(s, [&](int64_t cell, int64_t k, int64_t row) {
+        rows[k * num_outputs + marked.number(cell)] = static_cast<int32_t>(row);
+      });
     });
   }
 
  private:
-  // A cell of a slab, the row of a voxel that meets it, and the offset under which it does.
-  struct Meeting {
-    int64_t cell;
-    int32_t row, k;
-  };
   struct SlabResult {
-    std::vector<Meeting> meetings;
     std::vector<int64_t> cells;
     int64_t first_row;
   };
-
-  // Of the input slabs that meet an output slab.
-  int64_t num_voxels_of(int64_t s) const {
-    int64_t sum = 0;
-    for (int64_t p = first_pair_[s]; p < first_pair_[s + 1]; ++p) {
-      sum += pairs_[p].input->end - pairs_[p].input->begin;
-    }
-    return sum;
-  }
 
   template <typename Body>
   void for_slabs(const Body& body) const {
@@ -247,18 +227,20 @@ class Builder {
     });
   }
 
+  // Calls body(cell, k, row) for each cell of the slab, the row of a voxel that meets it, and the
+  // offset under which it does. Doing so twice takes no longer than keeping a list.
   template <typename Body>
   void for_each_meeting(int64_t s, const Body& body) const {
     for (int64_t p = first_pair_[s]; p < first_pair_[s + 1]; ++p) {
       const SlabPair& pair = pairs_[p];
       for (int64_t i = pair.input->begin; i < pair.input->end; ++i) {
-        const auto row = static_cast<int32_t>(index_.row(i));
-        const int32_t* voxel = voxels_.indices + int64_t{row} * 4;
+        const int64_t row = index_.row(i);
+        const int32_t* voxel = voxels_.indices + row * 4;
         along_y_.for_each(voxel[2], [&](int32_t y, int32_t i_y) {
           const int64_t column = y * bits_per_column_;
           const int32_t k = (pair.offset * kernel_.size[1] + i_y) * kernel_.size[2];
           along_z_.for_each(voxel[3],
-                            [&](int32_t z, int32_t i_z) { body({column + z, row, k + i_z}); });
+                            [&](int32_t z, int32_t i_z) { body(column + z, k + i_z, row); });
         });
       }
     }
