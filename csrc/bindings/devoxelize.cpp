@@ -4,7 +4,6 @@
 #include <tuple>
 
 #include "contiguous.h"
-#include "cpu/voxelize.h"
 #include "empty.h"
 #include "kernel_geometry.h"
 #include "op.h"
@@ -47,12 +46,7 @@ struct Devoxelize {
   }
 
   VoxelSet voxels() const { return {data<int32_t>(indices), indices.size(0), grid}; }
-  Devoxelization call() const {
-    return {{data<float>(points), points.size(0), points.size(1), data<int64_t>(batch_index)},
-            range,
-            grid,
-            nearest};
-  }
+  Devoxelization call() const { return {point_rows(points, batch_index), range, grid, nearest}; }
   Result allocate() const {
     const int64_t corners = call().corners();
     return {empty({points.size(0), corners}, indices.options()),
@@ -60,12 +54,7 @@ struct Devoxelize {
   }
 
   Result run_cpu() const {
-    const PointRows rows_of_points = call().points;
-    const int64_t outside = cpu::first_outside_batch(rows_of_points, grid.batch_size);
-    TORCH_CHECK_INDEX(outside == rows_of_points.num_points, kName,
-                      ": `batch_index` must be at least 0 and below `batch_size` (",
-                      grid.batch_size, "), got ", rows_of_points.sample(outside), " at row ",
-                      outside);
+    check_samples(kName, call().points, grid.batch_size);
     const cpu::VoxelIndex index = checked_index(kName, "voxels", voxels());
     auto [rows, weights] = allocate();
     cpu::devoxelize(call(), index, mutable_data<int32_t>(rows), mutable_data<float>(weights));

@@ -10,9 +10,10 @@
 #include "empty.h"
 #include "grid.h"
 #include "op.h"
+#include "points.h"
 #ifdef ELITE_WITH_CUDA
 #include "cuda/hard_voxelize.h"
-#include "cuda/take_errors.h"
+#include "device_sizes.h"
 #endif
 
 namespace elite_ops {
@@ -34,7 +35,11 @@ struct HardVoxelize {
                             c10::ArrayRef<double> minimum, c10::ArrayRef<double> voxel_size,
                             c10::IntArrayRef spatial_shape, int64_t batch_size, int64_t max_points,
                             int64_t max_voxels, bool padded) {
-    check_points(points, batch_index);
+    TORCH_CHECK_TYPE(points.scalar_type() == at::kFloat, kName,
+                     ": `points` must be Float, as cells are computed from float32 coordinates, "
+                     "got ",
+                     points.scalar_type());
+    check_points(kName, points, batch_index);
     const CellGrid grid = checked_grid(minimum, voxel_size, spatial_shape, batch_size);
     check_limit("max_points", max_points);
     check_limit("max_voxels", max_voxels);
@@ -48,16 +53,12 @@ struct HardVoxelize {
   }
 
   Result run_cpu() const {
-    const PointRows rows = point_rows();
-    const int64_t outside = cpu::first_outside_batch(rows, grid.batch_size);
-    TORCH_CHECK_INDEX(outside == rows.num_points, kName,
-                      ": `batch_index` must be at least 0 and below `batch_size` (",
-                      grid.batch_size, "), got ", rows.batch_index[outside], " at row ", outside);
+    check_samples(kName, rows(), grid.batch_size);
     auto [point_rows, point_slots] = allocate_places();
     at::Tensor indices, counts;
     const int64_t num_voxels = cpu::hard_voxelize(
-        rows, grid, limits, {mutable_data<int32_t>(point_rows), mutable_data<int32_t>(point_slots)},
-        [&](int64_t size) {
+        rows(), grid, limits,
+        {mutable_data<int32_t>(point_rows), mutable_data<int32_t>(point_slots)}, [&](int64_t size) {
           indices = empty({padded ? capacity() : size, 4}, options());
           counts = empty({padded ? capacity() : size}, options());
           indices.narrow(0, size, indices.size(0) - size).fill_(-1);
@@ -72,19 +73,16 @@ struct HardVoxelize {
 #ifdef ELITE_WITH_CUDA
   Result run_cuda() const {
     const auto stream = c10::cuda::getCurrentCUDAStream();
-    const cuda::HardVoxelizeArguments arguments{point_rows(), grid, limits};
+    const cuda::HardVoxelizeArguments arguments{rows(), grid, limits};
     const auto bytes = static_cast<int64_t>(cuda::hard_voxelize_workspace_bytes(arguments));
     at::Tensor workspace = empty({bytes}, options().dtype(at::kByte));
-    // The number of voxels, and behind it room for the error flags: both are copied at once.
-    at::Tensor size_and_flags = empty({1 + kFlagWords}, options().dtype(at::kLong));
-    const at::Tensor size = size_and_flags.select(0, 0);
+    DeviceSizes size(1, options());
     auto [point_rows, point_slots] = allocate_places();
     C10_CUDA_CHECK(cuda::number_hard_voxels(
         arguments, workspace.mutable_data_ptr(),
-        {mutable_data<int32_t>(point_rows), mutable_data<int32_t>(point_slots)},
-        mutable_data<int64_t>(size_and_flags), device_error_flag(ErrorSource::kHardVoxelize),
-        stream));
-    const int64_t rows = padded ? capacity() : read_size(size_and_flags, stream);
+        {mutable_data<int32_t>(point_rows), mutable_data<int32_t>(point_slots)}, size.data(),
+        device_error_flag(ErrorSource::kHardVoxelize), stream));
+    const int64_t rows = padded ? capacity() : *data<int64_t>(size.read(stream));
     at::Tensor indices = empty({rows, 4}, options()), counts = empty({rows}, options());
     if (padded) {
       indices.fill_(-1);
@@ -93,27 +91,11 @@ struct HardVoxelize {
     C10_CUDA_CHECK(cuda::emit_hard_voxels(
         arguments, workspace.mutable_data_ptr(),
         {mutable_data<int32_t>(indices), mutable_data<int32_t>(counts)}, stream));
-    return {indices, counts, point_rows, point_slots, size};
+    return {indices, counts, point_rows, point_slots, size.sizes().select(0, 0)};
   }
 #endif
 
  private:
-  static void check_points(const at::Tensor& points, const std::optional<at::Tensor>& batch_index) {
-    check_dim(kName, "points", points, 2);
-    TORCH_CHECK_VALUE(points.size(1) >= 3, kName,
-                      ": `points` must have at least 3 columns, got shape ", points.sizes());
-    TORCH_CHECK_TYPE(points.scalar_type() == at::kFloat, kName,
-                     ": `points` must be Float, as cells are computed from float32 coordinates, "
-                     "got ",
-                     points.scalar_type());
-    check_row_count(kName, "points", points.size(0));
-    if (!batch_index) return;
-    check_dim(kName, "batch_index", *batch_index, 1);
-    check_size(kName, "batch_index", *batch_index, 0, points.size(0));
-    check_dtype(kName, "batch_index", *batch_index, at::kLong);
-    check_same_device(kName, "batch_index", *batch_index, "points", points);
-  }
-
   static CellGrid checked_grid(c10::ArrayRef<double> minimum, c10::ArrayRef<double> voxel_size,
                                c10::IntArrayRef shape, int64_t batch_size) {
     TORCH_CHECK_VALUE(minimum.size() == 3, kName, ": `minimum` must have 3 entries, got ", minimum);
@@ -142,28 +124,12 @@ struct HardVoxelize {
                       "` must be between 1 and 2^31 - 2, got ", limit);
   }
 
-  PointRows point_rows() const {
-    return {data<float>(points), points.size(0), points.size(1), data<int64_t>(batch_index)};
-  }
+  PointRows rows() const { return point_rows(points, batch_index); }
   at::TensorOptions options() const { return points.options().dtype(at::kInt); }
   int64_t capacity() const { return grid.batch_size * limits.max_voxels; }
   std::tuple<at::Tensor, at::Tensor> allocate_places() const {
     return {empty({points.size(0)}, options()), empty({points.size(0)}, options())};
   }
-
-#ifdef ELITE_WITH_CUDA
-  static constexpr int64_t kFlagWords =
-      (kNumErrorSources * sizeof(int32_t) + sizeof(int64_t) - 1) / sizeof(int64_t);
-
-  // Copies the size to the host, the op's only wait, and raises what kernels have reported.
-  static int64_t read_size(at::Tensor& size_and_flags, cudaStream_t stream) {
-    auto* flags = reinterpret_cast<int32_t*>(mutable_data<int64_t>(size_and_flags) + 1);
-    C10_CUDA_CHECK(cuda::take_errors(device_error_flags(), kNumErrorSources, flags, stream));
-    const at::Tensor copied = size_and_flags.to(at::kCPU);
-    check_reported(reinterpret_cast<const int32_t*>(data<int64_t>(copied) + 1));
-    return *data<int64_t>(copied);
-  }
-#endif
 };
 
 }  // namespace

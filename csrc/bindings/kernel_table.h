@@ -2,6 +2,8 @@
 // [K, V_in], int32.
 #pragma once
 
+#include <optional>
+
 #include "check.h"
 #include "common/kernel_table.h"
 
@@ -27,13 +29,14 @@ inline void check_table(const char* op, const char* name, const at::Tensor& tabl
   check_row_count(op, name, table.size(1));
 }
 
-// Both tables of a map from the rows of `features`.
-inline void check_tables(const char* op, const at::Tensor& in_rows, const at::Tensor& out_rows,
-                         const at::Tensor& features) {
+// Both tables of a map from the rows of `features`; an op may do without the second.
+inline void check_tables(const char* op, const at::Tensor& in_rows,
+                         const std::optional<at::Tensor>& out_rows, const at::Tensor& features) {
   check_table(op, "in_rows", in_rows, "features", features);
-  check_table(op, "out_rows", out_rows, "features", features);
-  check_size(op, "out_rows", out_rows, 0, in_rows.size(0));
-  check_size(op, "out_rows", out_rows, 1, features.size(0));
+  if (!out_rows) return;
+  check_table(op, "out_rows", *out_rows, "features", features);
+  check_size(op, "out_rows", *out_rows, 0, in_rows.size(0));
+  check_size(op, "out_rows", *out_rows, 1, features.size(0));
 }
 
 // `rows` as kernels take it, contiguous; it names rows of a matrix with `num_rows`.

@@ -6,6 +6,8 @@
 
 #include "check.h"
 #include "common/voxel_grid.h"
+#include "cpu/voxelize.h"
+#include "op.h"
 
 namespace elite_ops {
 
@@ -21,6 +23,19 @@ inline void check_points(const char* op, const at::Tensor& points,
   check_size(op, "batch_index", *batch_index, 0, points.size(0));
   check_dtype(op, "batch_index", *batch_index, at::kLong);
   check_same_device(op, "batch_index", *batch_index, "points", points);
+}
+
+// The points as kernels take them; both tensors are contiguous.
+inline PointRows point_rows(const at::Tensor& points, const at::Tensor& batch_index) {
+  return {data<float>(points), points.size(0), points.size(1), data<int64_t>(batch_index)};
+}
+
+// Of points on the CPU. CUDA kernels report it.
+inline void check_samples(const char* op, const PointRows& points, int64_t batch_size) {
+  const int64_t outside = cpu::first_outside_batch(points, batch_size);
+  TORCH_CHECK_INDEX(outside == points.num_points, op,
+                    ": `batch_index` must be at least 0 and below `batch_size` (", batch_size,
+                    "), got ", points.sample(outside), " at row ", outside);
 }
 
 inline PointRange checked_range(const char* op, c10::ArrayRef<double> bounds) {

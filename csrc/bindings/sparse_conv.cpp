@@ -8,6 +8,7 @@
 #include "compute_type.h"
 #include "contiguous.h"
 #include "empty.h"
+#include "kernel_table.h"
 #include "op.h"
 #include "sparse_conv_variant.h"
 #ifdef ELITE_WITH_CUDA
@@ -19,34 +20,10 @@ namespace {
 
 std::atomic<int> forced_variant{0};
 
-void check_table(const char* op, const char* name, const at::Tensor& table,
-                 const at::Tensor& features) {
-  check_dim(op, name, table, 2);
-  check_dtype(op, name, table, at::kInt);
-  check_same_device(op, name, table, "features", features);
-  check_row_count(op, name, table.size(1));
-}
-
-void check_features(const char* op, const at::Tensor& features) {
-  check_dim(op, "features", features, 2);
-  check_floating(op, "features", features);
-  check_row_count(op, "features", features.size(0));
-}
-
 void check_matrix(const char* op, const char* name, const at::Tensor& t,
                   const at::Tensor& features) {
   check_dim(op, name, t, 2);
-  check_dtype(op, name, t, features.scalar_type());
-  check_same_device(op, name, t, "features", features);
-}
-
-// The table from the input rows' side: as many offsets, and a column for every row of `features`.
-void check_out_rows(const char* op, const std::optional<at::Tensor>& out_rows,
-                    const at::Tensor& in_rows, const at::Tensor& features) {
-  if (!out_rows) return;
-  check_table(op, "out_rows", *out_rows, features);
-  check_size(op, "out_rows", *out_rows, 0, in_rows.size(0));
-  check_size(op, "out_rows", *out_rows, 1, features.size(0));
+  check_like(op, name, t, "features", features);
 }
 
 // The table with its columns in another order: both or neither.
@@ -60,14 +37,9 @@ void check_row_order(const char* op, const std::optional<at::Tensor>& order,
   check_size(op, "order", *order, 0, in_rows.size(1));
   check_dtype(op, "order", *order, at::kInt);
   check_same_device(op, "order", *order, "features", features);
-  check_table(op, "ordered_rows", *ordered_rows, features);
+  check_table(op, "ordered_rows", *ordered_rows, "features", features);
   check_size(op, "ordered_rows", *ordered_rows, 0, in_rows.size(0));
   check_size(op, "ordered_rows", *ordered_rows, 1, in_rows.size(1));
-}
-
-void check_in_range(const char* op, bool in_range, const at::Tensor& features) {
-  TORCH_CHECK_INDEX(in_range, op, ": `in_rows` must be -1 or a row of `features` (below ",
-                    features.size(0), "), got a number outside");
 }
 
 // What every convolution multiplies, and what else happens in its epilogue.
@@ -75,24 +47,22 @@ struct Convolution {
   at::Tensor features;  // [V_in, C_in]
   at::Tensor weight;    // [K, C_in, C_out]
   at::Tensor in_rows;   // [K, V_out]
-  std::optional<at::Tensor> bias = {}, order = {}, ordered_rows = {};
+  std::optional<at::Tensor> out_rows = {}, bias = {}, order = {}, ordered_rows = {};
   std::optional<at::Tensor> residual = {}, shortcut = {}, shortcut_weight = {}, num_rows = {};
   double negative_slope = 1;
 
   void check(const char* op) const {
-    check_features(op, features);
-    check_table(op, "in_rows", in_rows, features);
+    check_features(op, "features", features);
+    check_tables(op, in_rows, out_rows, features);
     check_dim(op, "weight", weight, 3);
-    check_dtype(op, "weight", weight, features.scalar_type());
-    check_same_device(op, "weight", weight, "features", features);
+    check_like(op, "weight", weight, "features", features);
     check_size(op, "weight", weight, 0, in_rows.size(0));
     check_size(op, "weight", weight, 1, features.size(1));
     check_row_order(op, order, ordered_rows, in_rows, features);
     if (bias) {
       check_dim(op, "bias", *bias, 1);
       check_size(op, "bias", *bias, 0, weight.size(2));
-      check_dtype(op, "bias", *bias, features.scalar_type());
-      check_same_device(op, "bias", *bias, "features", features);
+      check_like(op, "bias", *bias, "features", features);
     }
     if (residual) {
       check_matrix(op, "residual", *residual, features);
@@ -139,10 +109,10 @@ at::Tensor Convolution::run_cpu(const char* op) const {
     const SparseConvShortcut<T> added{data<T>(s), data<T>(s_weight), shortcut_channels};
     const cpu::SparseConvEpilogue<T> epilogue{data<T>(b), data<T>(r),
                                               static_cast<cpu::sum_t<T>>(negative_slope)};
-    check_in_range(op,
-                   cpu::sparse_conv(shape(), data<T>(f), data<T>(w), data<int32_t>(rows), added,
-                                    epilogue, num_rows_data(num_rows), mutable_data<T>(out)),
-                   features);
+    const bool in_range =
+        cpu::sparse_conv(shape(), data<T>(f), data<T>(w), data<int32_t>(rows), added, epilogue,
+                         num_rows_data(num_rows), mutable_data<T>(out));
+    check_rows_in_range(op, "in_rows", in_range, "features", features.size(0));
   });
   return out.to(features.scalar_type());
 }
@@ -190,11 +160,11 @@ struct SparseConv {
     const Convolution convolution{.features = features,
                                   .weight = weight,
                                   .in_rows = in_rows,
+                                  .out_rows = out_rows,
                                   .bias = bias,
                                   .order = order,
                                   .ordered_rows = ordered_rows};
     convolution.check(kName);
-    check_out_rows(kName, out_rows, in_rows, features);
     return {convolution};
   }
 
@@ -249,9 +219,8 @@ struct SparseConvBackwardWeight {
                                         const at::Tensor& in_rows,
                                         const std::optional<at::Tensor>& out_rows,
                                         bool /*symmetric*/) {
-    check_features(kName, features);
-    check_table(kName, "in_rows", in_rows, features);
-    check_out_rows(kName, out_rows, in_rows, features);
+    check_features(kName, "features", features);
+    check_tables(kName, in_rows, out_rows, features);
     check_matrix(kName, "grad_out", grad_out, features);
     check_size(kName, "grad_out", grad_out, 0, in_rows.size(1));
     return {features, grad_out, in_rows.contiguous()};
@@ -269,11 +238,9 @@ struct SparseConvBackwardWeight {
     auto grad_weight = allocate(f.options());
     dispatch_cpu(f.scalar_type(), [&](auto number) {
       using T = decltype(number);
-      check_in_range(
-          kName,
-          cpu::sparse_conv_backward_weight(shape(), data<T>(f), data<T>(g), data<int32_t>(in_rows),
-                                           mutable_data<T>(grad_weight)),
-          features);
+      const bool in_range = cpu::sparse_conv_backward_weight(
+          shape(), data<T>(f), data<T>(g), data<int32_t>(in_rows), mutable_data<T>(grad_weight));
+      check_rows_in_range(kName, "in_rows", in_range, "features", features.size(0));
     });
     return grad_weight.to(features.scalar_type());
   }

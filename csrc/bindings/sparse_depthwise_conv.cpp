@@ -127,7 +127,7 @@ struct SparseDepthwiseConvBackwardWeight {
 
 }  // namespace
 
-// `out_rows` and `symmetric` are what the gradients need (elite_ops/kernel_tables.py).
+// `out_rows` and `symmetric` are what the gradients need (elite_ops/kernel_map.py).
 ELITE_OP(SparseDepthwiseConv,
          "sparse_depthwise_conv(Tensor features, Tensor weight, Tensor? bias, Tensor in_rows, "
          "Tensor out_rows, bool symmetric) -> Tensor");

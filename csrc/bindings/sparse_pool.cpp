@@ -266,7 +266,7 @@ struct SparseAvgPoolBackward {
 
 }  // namespace
 
-// The other table of the map is what the gradients need (elite_ops/kernel_tables.py). Which offset
+// The other table of the map is what the gradients need (elite_ops/kernel_map.py). Which offset
 // a row is met under makes no difference to them: a symmetric map's table needs no reversal.
 ELITE_OP(SparseMaxPool,
          "sparse_max_pool(Tensor features, Tensor in_rows, Tensor out_rows) "

@@ -113,9 +113,7 @@ struct Voxelize {
             check_kernel(kernel_size, grids)};
   }
 
-  PointRows rows() const {
-    return {data<float>(points), points.size(0), points.size(1), data<int64_t>(batch_index)};
-  }
+  PointRows rows() const { return point_rows(points, batch_index); }
   at::TensorOptions options() const { return points.options().dtype(at::kInt); }
 
   Result run_cpu() const;
@@ -191,11 +189,7 @@ class OnCpu {
 };
 
 Result Voxelize::run_cpu() const {
-  const int64_t batch_size = grids.of_scales.front().batch_size;
-  const int64_t outside = cpu::first_outside_batch(rows(), batch_size);
-  TORCH_CHECK_INDEX(outside == points.size(0), kOp,
-                    ": `batch_index` must be at least 0 and below `batch_size` (", batch_size,
-                    "), got ", rows().batch_index[outside], " at row ", outside);
+  check_samples(kOp, rows(), grids.of_scales.front().batch_size);
   return OnCpu(*this).run(kernel);
 }
 

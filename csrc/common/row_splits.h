@@ -19,7 +19,8 @@ inline RowSplits row_splits(int64_t num_rows, int64_t wanted_rows, int64_t eleme
   const int64_t wanted = (num_rows + wanted_rows - 1) / wanted_rows;
   const int64_t affordable = max_elements / std::max<int64_t>(1, elements);
   const int64_t count = std::max<int64_t>(1, std::min(wanted, affordable));
-  return {(num_rows + count - 1) / count, count};
+  const int64_t rows = (num_rows + count - 1) / count;
+  return {rows, rows == 0 ? 1 : (num_rows + rows - 1) / rows};  // none is empty
 }
 
 }  // namespace elite_ops

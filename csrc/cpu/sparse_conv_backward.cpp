@@ -5,6 +5,7 @@
 
 #include "aligned_buffer.h"
 #include "collect_pairs.h"
+#include "common/row_splits.h"
 #include "micro_gemm.h"
 #include "parallel.h"
 #include "prefetch.h"
@@ -16,19 +17,6 @@ namespace {
 constexpr int64_t kSplitRows = 8192;
 constexpr int64_t kMaxPartialElements = 16 * 1024 * 1024;  // of all partial sums together
 constexpr int64_t kChunkPairs = 64;                        // pairs that are packed at a time
-
-struct Splits {
-  int64_t rows;
-  int64_t count;
-};
-
-Splits splits_for(const SparseConvShape& shape, int64_t elements) {
-  const int64_t wanted = (shape.num_out + kSplitRows - 1) / kSplitRows;
-  const int64_t affordable = std::max<int64_t>(1, kMaxPartialElements / elements);
-  const int64_t count = std::min(wanted, affordable);
-  const int64_t rows = (shape.num_out + count - 1) / count;
-  return {rows, (shape.num_out + rows - 1) / rows};
-}
 
 // One thread's working memory, and the sum of one offset over one split.
 template <typename T>
@@ -144,7 +132,8 @@ bool sparse_conv_backward_weight(const SparseConvShape& shape, const T* features
     return true;
   }
   const int64_t row_stride = (shape.c_out + kPanelWidth - 1) / kPanelWidth * kPanelWidth;
-  const auto [split_rows, splits] = splits_for(shape, rows * row_stride);
+  const auto [split_rows, splits] =
+      row_splits(shape.num_out, kSplitRows, rows * row_stride, kMaxPartialElements);
   AlignedBuffer<T> partials(splits * rows * row_stride);
   const int64_t items = splits * shape.num_offsets;
   std::atomic<int64_t> next_item{0};

@@ -1,7 +1,6 @@
 // The weight gradient in two stages of fixed order: a sum for every split of the rows, kept in the
 // workspace, then the sum over the splits. The splits depend on the sizes alone.
-#include <algorithm>
-
+#include "common/row_splits.h"
 #include "launch.cuh"
 #include "sparse_conv.h"
 #include "sparse_conv_mma.cuh"
@@ -14,18 +13,10 @@ namespace {
 constexpr int64_t kSplitRows = 2048;
 constexpr int64_t kMaxWorkspaceBytes = 64 << 20;
 
-struct Splits {
-  int64_t rows;
-  int64_t count;
-};
-
 template <typename T>
-Splits splits_of(const SparseConvShape& shape) {
-  const int64_t bytes = shape.num_offsets * shape.c_in * shape.c_out * sizeof(accumulate_t<T>);
-  const int64_t wanted = (shape.num_out + kSplitRows - 1) / kSplitRows;
-  const int64_t affordable = std::max<int64_t>(1, kMaxWorkspaceBytes / std::max<int64_t>(bytes, 1));
-  const int64_t count = std::max<int64_t>(1, std::min(wanted, affordable));
-  return {(shape.num_out + count - 1) / count, count};
+RowSplits splits_of(const SparseConvShape& shape) {
+  return row_splits(shape.num_out, kSplitRows, shape.num_offsets * shape.c_in * shape.c_out,
+                    kMaxWorkspaceBytes / static_cast<int64_t>(sizeof(accumulate_t<T>)));
 }
 
 template <typename T>
@@ -64,7 +55,7 @@ cudaError_t sparse_conv_backward_weight(const SparseConvShape& shape, const T* f
                                         int32_t* error_flag, cudaStream_t stream) {
   const int64_t elements = shape.num_offsets * shape.c_in * shape.c_out;
   if (elements == 0) return cudaSuccess;
-  const Splits splits = splits_of<T>(shape);
+  const RowSplits splits = splits_of<T>(shape);
   const int64_t row_tiles = (shape.c_in + kWeightTile - 1) / kWeightTile;
   const int64_t column_tiles = (shape.c_out + kWeightTile - 1) / kWeightTile;
   auto* partials = static_cast<accumulate_t<T>*>(workspace);

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap
-from elite_ops.nn.convolution import SparseConvolution
-from elite_ops.sparse_tensor import SparseTensor
+from elite_ops.nn.convolution import ConvolutionOnto, SparseConvolution
 from elite_ops.voxel_set import VoxelSet
 
 __all__ = [
@@ -68,12 +67,8 @@ class _SubmanifoldConv(SparseConvolution):
             dtype=dtype,
         )
 
-    def forward(self, x: SparseTensor) -> SparseTensor:
-        voxels, kernel_map = self.connect(x.voxels)
-        return SparseTensor(self.convolve(x.features, kernel_map), voxels)
 
-
-class _SparseConv(SparseConvolution):
+class _SparseConv(ConvolutionOnto):
     """A convolution whose output voxels are all cells that an input voxel reaches.
 
     At those voxels it equals torch's on the dense grid, and elsewhere torch's is the bias.
@@ -125,12 +120,8 @@ class _SparseConv(SparseConvolution):
             dtype=dtype,
         )
 
-    def forward(self, x: SparseTensor, output: VoxelSet | None = None) -> SparseTensor:
-        """Convolves `x`; with `output`, onto these voxels instead of those that it reaches."""
-        return _convolve_onto(self, x, output)
 
-
-class _SparseConvTranspose(SparseConvolution):
+class _SparseConvTranspose(ConvolutionOnto):
     """A transposed convolution whose output voxels are all cells that an input voxel reaches.
 
     At those voxels it equals torch's on the dense grid. It makes voxels where there were none, as
@@ -193,10 +184,6 @@ class _SparseConvTranspose(SparseConvolution):
     def torch_weight(self) -> Tensor:
         return self.weight.permute(-2, -1, *range(self.num_axes))
 
-    def forward(self, x: SparseTensor, output: VoxelSet | None = None) -> SparseTensor:
-        """Convolves `x`; with `output`, onto these voxels instead of those that it reaches."""
-        return _convolve_onto(self, x, output)
-
 
 class _SparseInverseConv(SparseConvolution):
     """The way back: from the output voxels of a convolution to its input voxels.
@@ -247,20 +234,6 @@ class _SparseInverseConv(SparseConvolution):
                 f"the voxels, {kernel_map.geometry.kernel_size}, got {self.kernel_size}"
             )
         return output, kernel_map.swapped()
-
-    def forward(self, x: SparseTensor) -> SparseTensor:
-        voxels, kernel_map = self.connect(x.voxels)
-        return SparseTensor(self.convolve(x.features, kernel_map), voxels)
-
-
-def _convolve_onto(
-    layer: SparseConvolution, x: SparseTensor, output: VoxelSet | None
-) -> SparseTensor:
-    if output is None:
-        output, kernel_map = layer.connect(x.voxels)
-    else:
-        kernel_map = x.voxels.kernel_map_onto(output, layer.geometry)
-    return SparseTensor(layer.convolve(x.features, kernel_map), output)
 
 
 class SubmanifoldConv2d(_SubmanifoldConv):

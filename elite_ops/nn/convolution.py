@@ -14,9 +14,10 @@ from elite_ops.nn.module import SparseModule
 from elite_ops.ops.sparse_conv import sparse_conv
 from elite_ops.ops.sparse_depthwise_conv import sparse_depthwise_conv
 from elite_ops.per_axis import per_axis
+from elite_ops.sparse_tensor import SparseTensor
 from elite_ops.voxel_set import VoxelSet
 
-__all__ = ["SparseConvolution", "grouped_conv"]
+__all__ = ["ConvolutionOnto", "SparseConvolution", "grouped_conv"]
 
 
 class SparseConvolution(SparseModule):
@@ -103,6 +104,10 @@ class SparseConvolution(SparseModule):
             return sparse_conv(features, weight, kernel_map, self.bias)
         return grouped_conv(features, weight, kernel_map, self.bias, self.groups)
 
+    def forward(self, x: SparseTensor) -> SparseTensor:
+        voxels, kernel_map = self.connect(x.voxels)
+        return SparseTensor(self.convolve(x.features, kernel_map), voxels)
+
     def extra_repr(self) -> str:
         geometry = self.geometry
         parts = [f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}"]
@@ -114,6 +119,17 @@ class SparseConvolution(SparseModule):
         if self.groups != 1:
             parts.append(f"groups={self.groups}")
         return ", ".join([*parts, f"bias={self.bias is not None}"])
+
+
+class ConvolutionOnto(SparseConvolution):
+    """A convolution that also computes at voxels that are given."""
+
+    def forward(self, x: SparseTensor, output: VoxelSet | None = None) -> SparseTensor:
+        """Convolves `x`; with `output`, onto these voxels instead of those that it reaches."""
+        if output is None:
+            return super().forward(x)
+        kernel_map = x.voxels.kernel_map_onto(output, self.geometry)
+        return SparseTensor(self.convolve(x.features, kernel_map), output)
 
 
 def grouped_conv(
