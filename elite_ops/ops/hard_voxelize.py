@@ -59,9 +59,9 @@ def hard_voxelize(
 
     `voxelize` is the dynamic kind, without limits: it keeps all points, where they are
     (`point_rows`), and is cheaper, and `segment_mean`, `segment_max` or `encode_voxels` make
-    features of its voxels. Its cells are not quite these: their number along an axis is given and their size
-    follows, a point must lie strictly inside of the range, so that one on the minimum has no voxel
-    there, and its voxels are sorted.
+    features of its voxels. Its cells are not quite these: their number along an axis is given and
+    their size follows, a point must lie strictly inside of the range, so that one on the minimum
+    has no voxel there, and its voxels are sorted.
 
     Args:
         points: the points of all samples. Coordinates are float32: cells are computed from them.
