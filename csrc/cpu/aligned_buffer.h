@@ -16,7 +16,7 @@ class AlignedBuffer {
       : data_(static_cast<T*>(take_memory(static_cast<size_t>(size) * sizeof(T)))) {}
 
   T* data() const { return data_.get(); }
-  T& operator[](int64_t i) { return data_.get()[i]; }
+  T& operator[](int64_t i) const { return data_.get()[i]; }
 
  private:
   struct Return {

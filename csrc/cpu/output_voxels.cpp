@@ -1,81 +1,67 @@
 // One slab of outputs (all that share batch and x) at a time: the slabs of inputs that meet it mark
-// their cells in a bitmap of y and z, which stays in the first-level cache, and whose order is that
-// of the outputs.
+// their cells, whose order is that of the outputs.
 #include "output_voxels.h"
 
 #include <algorithm>
-#include <bit>
-#include <memory>
 #include <vector>
 
+#include "aligned_buffer.h"
+#include "axis_reach.h"
 #include "parallel.h"
+#include "slab_cells.h"
 
 namespace elite_ops::cpu {
 namespace {
 
-// The voxels of one batch and x, by their places in the index.
+// What the voxels of a column (one x and y) meet along z: word * 64 and the place of each bit.
+struct Strip {
+  int32_t y, word;
+  uint64_t bits;
+};
+
+// The voxels of one batch and x, by their places in the index, and their strips.
 struct Slab {
   int32_t batch, x;
   int64_t begin, end;
+  int64_t first_strip, last_strip;
 };
 
-std::vector<Slab> slabs_of(const VoxelSet& voxels, const VoxelIndex& index) {
+struct Slabs {
   std::vector<Slab> slabs;
-  for (int64_t i = 0; i < index.size(); ++i) {
-    const int32_t* voxel = voxels.indices + index.row(i) * 4;
-    if (slabs.empty() || slabs.back().batch != voxel[0] || slabs.back().x != voxel[1]) {
-      slabs.push_back({voxel[0], voxel[1], i, i});
+  AlignedBuffer<Strip> strips;
+
+  Slabs(const VoxelSet& voxels, const VoxelIndex& index, const AxisReach& along_z)
+      : strips(index.size() * along_z.width()) {
+    std::vector<Meeting> room(along_z.width());
+    int64_t num_strips = 0;
+    Strip strip{-1, -1, 0};
+    for (int64_t i = 0; i < index.size(); ++i) {
+      const int32_t* voxel = voxels.indices + index.row(i) * 4;
+      if (slabs.empty() || slabs.back().batch != voxel[0] || slabs.back().x != voxel[1]) {
+        slabs.push_back({voxel[0], voxel[1], i, i, num_strips, num_strips});
+        strip.y = -1;
+      }
+      slabs.back().end = i + 1;
+      const Meeting* met = along_z.of(voxel[3], room.data());
+      if (met == nullptr) continue;
+      for (int64_t b = 0; b < along_z.width(); ++b) {
+        const int32_t word = met[b].output >> 6;
+        const bool is_new = strip.y != voxel[2] || strip.word != word;
+        num_strips += is_new;
+        const uint64_t bit = uint64_t{1} << (met[b].output & 63);
+        strip = {voxel[2], word, (is_new ? 0 : strip.bits) | bit};
+        strips[num_strips - 1] = strip;
+      }
+      slabs.back().last_strip = num_strips;
     }
-    slabs.back().end = i + 1;
   }
-  return slabs;
-}
+};
 
 // An output slab, one of the input slabs that meet it, and the offset along x under which they do.
 struct SlabPair {
   int64_t output;  // batch * outputs along x + x
   const Slab* input;
   int32_t offset;
-};
-
-// What each input cell along an axis meets, looked up instead of divided.
-class AxisReach {
- public:
-  AxisReach(const KernelGeometry& kernel, int axis, bool transposed, const VoxelGrid& inputs,
-            const VoxelGrid& outputs)
-      : kernel_(kernel), axis_(axis), transposed_(transposed), num_outputs_(outputs.shape[axis]) {
-    if (inputs.shape[axis] > kMaxCells) return;
-    begin_.push_back(0);
-    for (int32_t input = 0; input < inputs.shape[axis]; ++input) {
-      for_each_output(kernel, axis, transposed, input, num_outputs_,
-                      [&](int32_t output, int32_t i) { met_.push_back({output, i}); });
-      begin_.push_back(static_cast<int32_t>(met_.size()));
-    }
-  }
-
-  // Calls body(output, offset).
-  template <typename Body>
-  void for_each(int32_t input, const Body& body) const {
-    if (begin_.empty()) {
-      for_each_output(kernel_, axis_, transposed_, input, num_outputs_, body);
-      return;
-    }
-    for (int32_t m = begin_[input]; m < begin_[input + 1]; ++m)
-      body(met_[m].output, met_[m].offset);
-  }
-
- private:
-  struct Met {
-    int32_t output, offset;
-  };
-
-  static constexpr int32_t kMaxCells = 1 << 16;
-  const KernelGeometry& kernel_;
-  const int axis_;
-  const bool transposed_;
-  const int32_t num_outputs_;
-  std::vector<int32_t> begin_;  // of each input cell; empty where there are too many
-  std::vector<Met> met_;
 };
 
 std::vector<SlabPair> slab_pairs(const std::vector<Slab>& slabs, const KernelGeometry& kernel,
@@ -91,55 +77,11 @@ std::vector<SlabPair> slab_pairs(const std::vector<Slab>& slabs, const KernelGeo
   return pairs;
 }
 
-// The cells of one output slab, named y * words_per_column * 64 + z, each once and in order.
-class SlabCells {
- public:
-  explicit SlabCells(const VoxelGrid& grid) {
-    const int64_t num_words = grid.shape[1] * grid.words_per_column();
-    if (num_words > kMaxWords) return;
-    words_.resize(num_words);
-    numbers_ = std::make_unique_for_overwrite<int32_t[]>(num_words * 64);
-  }
-
-  void mark(int64_t cell) {
-    if (words_.empty()) {
-      cells_.push_back(cell);
-    } else {
-      words_[cell / 64] |= uint64_t{1} << cell % 64;
-    }
-  }
-
-  // Appends the marked cells to `found`, and forgets them.
-  void take(std::vector<int64_t>& found) {
-    std::sort(cells_.begin(), cells_.end());
-    found.insert(found.end(), cells_.begin(), std::unique(cells_.begin(), cells_.end()));
-    cells_.clear();
-    for (size_t w = 0; w < words_.size(); ++w) {
-      for (uint64_t& word = words_[w]; word != 0; word &= word - 1) {
-        found.push_back(static_cast<int64_t>(w) * 64 + std::countr_zero(word));
-      }
-    }
-  }
-
-  // Gets ready for `number` on the cells of a slab.
-  void enumerate(const std::vector<int64_t>& cells) {
-    enumerated_ = &cells;
-    if (words_.empty()) return;
-    for (size_t i = 0; i < cells.size(); ++i) numbers_[cells[i]] = static_cast<int32_t>(i);
-  }
-
-  // Which of the slab's cells this is.
-  int64_t number(int64_t cell) const {
-    if (!words_.empty()) return numbers_[cell];
-    return std::lower_bound(enumerated_->begin(), enumerated_->end(), cell) - enumerated_->begin();
-  }
-
- private:
-  static constexpr int64_t kMaxWords = 1 << 13;  // larger slabs are sorted
-  std::vector<uint64_t> words_;
-  std::unique_ptr<int32_t[]> numbers_;
-  std::vector<int64_t> cells_;
-  const std::vector<int64_t>* enumerated_ = nullptr;
+// An output slab: the pairs that make it, its cells, and its rows.
+struct OutputSlab {
+  int64_t first_pair, last_pair;
+  CellWord *words, *words_end;  // from `words` on is room for all that its pairs can meet
+  int64_t first_row, num_rows;
 };
 
 class Builder {
@@ -150,98 +92,129 @@ class Builder {
         index_(index),
         kernel_(kernel),
         outputs_(outputs),
-        along_y_(kernel, 1, transposed, voxels.grid, outputs),
-        along_z_(kernel, 2, transposed, voxels.grid, outputs),
-        bits_per_column_(outputs.words_per_column() * 64),
-        slabs_(slabs_of(voxels, index)),
-        pairs_(slab_pairs(slabs_, kernel, transposed, outputs)) {
-    for (size_t p = 0; p < pairs_.size(); ++p) {
-      if (p == 0 || pairs_[p].output != pairs_[p - 1].output) {
-        first_pair_.push_back(static_cast<int64_t>(p));
-      }
+        along_y_(kernel, 1, transposed, voxels.grid.shape[1], outputs.shape[1]),
+        along_z_(kernel, 2, transposed, voxels.grid.shape[2], outputs.shape[2]),
+        inputs_(voxels, index, along_z_),
+        pairs_(slab_pairs(inputs_.slabs, kernel, transposed, outputs)),
+        words_(num_meetings(0, pairs_.size())) {
+    CellWord* words = words_.data();
+    for (size_t p = 0; p < pairs_.size();) {
+      const size_t first = p;
+      while (p < pairs_.size() && pairs_[p].output == pairs_[first].output) ++p;
+      slabs_.push_back({static_cast<int64_t>(first), static_cast<int64_t>(p), words, words, 0, 0});
+      words += num_meetings(first, p);
     }
-    first_pair_.push_back(static_cast<int64_t>(pairs_.size()));
-    slab_results_.resize(first_pair_.size() - 1);
   }
 
-  // Finds the cells; returns how many there are.
+  // Returns how many outputs there are.
   int64_t find() {
-    for_slabs([&](SlabCells& marked, int64_t s) {
-      for_each_meeting(s, [&](int64_t cell, int64_t, int64_t) { marked.mark(cell); });
-      marked.take(slab_results_[s].cells);
+    for_slabs([&](SlabCells& cells, OutputSlab& slab) {
+      slab.words_end = find_words(cells, slab);
+      for (const CellWord* word = slab.words; word < slab.words_end; ++word) {
+        slab.num_rows += std::popcount(word->bits);
+      }
     });
-    int64_t num_outputs = 0;
-    for (SlabResult& result : slab_results_) {
-      result.first_row = num_outputs;
-      num_outputs += static_cast<int64_t>(result.cells.size());
+    for (OutputSlab& slab : slabs_) {
+      slab.first_row = num_outputs_;
+      num_outputs_ += slab.num_rows;
     }
-    return num_outputs;
+    return num_outputs_;
   }
 
-  void write_indices(int32_t* indices) const {
-    for_slabs([&](SlabCells&, int64_t s) {
-      const int64_t slab = pairs_[first_pair_[s]].output;
-      const auto batch = static_cast<int32_t>(slab / outputs_.shape[0]);
-      const auto x = static_cast<int32_t>(slab % outputs_.shape[0]);
-      int32_t* to = indices + slab_results_[s].first_row * 4;
-      int64_t y = 0, column = 0;  // and its first cell; most cells are in the column of the last
-      for (const int64_t cell : slab_results_[s].cells) {
-        if (cell >= column + bits_per_column_) {
-          y = cell / bits_per_column_;
-          column = y * bits_per_column_;
-        }
-        *to++ = batch;
-        *to++ = x;
-        *to++ = static_cast<int32_t>(y);
-        *to++ = static_cast<int32_t>(cell - column);
-      }
-    });
-  }
-
-  void write_in_rows(int64_t num_outputs, int32_t* in_rows) const {
-    for_slabs([&](SlabCells& marked, int64_t s) {
-      const SlabResult& result = slab_results_[s];
-      int32_t* rows = in_rows + result.first_row;
-      for (int64_t k = 0; k < kernel_.num_offsets(); ++k) {
-        std::fill_n(rows + k * num_outputs, result.cells.size(), -1);
-      }
-      marked.enumerate(result.cells);
-      for_each_meeting(s, [&](int64_t cell, int64_t k, int64_t row) {
-        rows[k * num_outputs + marked.number(cell)] = static_cast<int32_t>(row);
-      });
+  // After find().
+  void write(const OutputVoxels& to) {
+    for_slabs([&](SlabCells& cells, const OutputSlab& slab) {
+      write_indices(slab, to.indices);
+      if (to.in_rows == nullptr) return;
+      cells.enumerate(slab.words, slab.words_end);
+      cells.with_numbers([&](auto number) { write_in_rows(number, slab, to.in_rows); });
     });
   }
 
  private:
-  struct SlabResult {
-    std::vector<int64_t> cells;
-    int64_t first_row;
-  };
-
   template <typename Body>
-  void for_slabs(const Body& body) const {
-    const auto num_slabs = static_cast<int64_t>(slab_results_.size());
-    parallel_for(0, num_slabs, 16, [&](int64_t begin, int64_t end) {
-      SlabCells marked(outputs_);
-      for (int64_t s = begin; s < end; ++s) body(marked, s);
+  void for_slabs(const Body& body) {
+    parallel_for(0, static_cast<int64_t>(slabs_.size()), 16, [&](int64_t begin, int64_t end) {
+      SlabCells cells(outputs_);
+      for (int64_t s = begin; s < end; ++s) body(cells, slabs_[s]);
     });
   }
 
-  // Calls body(cell, k, row) for each cell of the slab, the row of a voxel that meets it, and the
-  // offset under which it does. Doing so twice takes no longer than keeping a list.
-  template <typename Body>
-  void for_each_meeting(int64_t s, const Body& body) const {
-    for (int64_t p = first_pair_[s]; p < first_pair_[s + 1]; ++p) {
+  // Of strips with columns of outputs, in pairs from `first` on.
+  int64_t num_meetings(size_t first, size_t end) const {
+    int64_t num_strips = 0;
+    for (size_t p = first; p < end; ++p) {
+      num_strips += pairs_[p].input->last_strip - pairs_[p].input->first_strip;
+    }
+    return num_strips * along_y_.width();
+  }
+
+  // Writes them to slab.words, and returns their end.
+  CellWord* find_words(SlabCells& cells, const OutputSlab& slab) const {
+    const int64_t words_per_column = outputs_.words_per_column(), width = along_y_.width();
+    int64_t begin = outputs_.num_words(), end = 0;
+    std::vector<Meeting> room(width);
+    for (int64_t p = slab.first_pair; p < slab.last_pair; ++p) {
+      const Slab& input = *pairs_[p].input;
+      for (int64_t i = input.first_strip; i < input.last_strip; ++i) {
+        const Strip& strip = inputs_.strips[i];
+        const Meeting* met = along_y_.of(strip.y, room.data());
+        if (met == nullptr) continue;
+        for (int64_t a = 0; a < width; ++a) {
+          const int64_t word = met[a].output * words_per_column + strip.word;
+          cells.mark(word, strip.bits);
+          begin = std::min(begin, word);
+          end = std::max(end, word + 1);
+        }
+      }
+    }
+    return cells.take(begin, end, slab.words);
+  }
+
+  void write_indices(const OutputSlab& slab, int32_t* indices) const {
+    const int64_t output = pairs_[slab.first_pair].output;
+    const auto batch = static_cast<int32_t>(output / outputs_.shape[0]);
+    const auto x = static_cast<int32_t>(output % outputs_.shape[0]);
+    const auto bits_per_column = static_cast<int64_t>(outputs_.words_per_column()) * 64;
+    int32_t* to = indices + slab.first_row * 4;
+    for (const CellWord* word = slab.words; word < slab.words_end; ++word) {
+      const int64_t y = word->first_cell / bits_per_column, column = y * bits_per_column;
+      word->for_each_cell([&](int64_t cell) {
+        *to++ = batch;
+        *to++ = x;
+        *to++ = static_cast<int32_t>(y);
+        *to++ = static_cast<int32_t>(cell - column);
+      });
+    }
+  }
+
+  // `number` tells the cells of the slab apart.
+  template <typename Number>
+  void write_in_rows(const Number& number, const OutputSlab& slab, int32_t* in_rows) const {
+    const int64_t num_outputs = num_outputs_, size_y = kernel_.size[1], size_z = kernel_.size[2];
+    const int64_t width_y = along_y_.width(), width_z = along_z_.width();
+    const int64_t bits_per_column = outputs_.words_per_column() * 64;
+    std::vector<Meeting> room_y(width_y), room_z(width_z);
+    int32_t* const rows = in_rows + slab.first_row;
+    for (int64_t k = 0; k < kernel_.num_offsets(); ++k) {
+      std::fill_n(rows + k * num_outputs, slab.num_rows, -1);
+    }
+    for (int64_t p = slab.first_pair; p < slab.last_pair; ++p) {
       const SlabPair& pair = pairs_[p];
       for (int64_t i = pair.input->begin; i < pair.input->end; ++i) {
         const int64_t row = index_.row(i);
         const int32_t* voxel = voxels_.indices + row * 4;
-        along_y_.for_each(voxel[2], [&](int32_t y, int32_t i_y) {
-          const int64_t column = y * bits_per_column_;
-          const int32_t k = (pair.offset * kernel_.size[1] + i_y) * kernel_.size[2];
-          along_z_.for_each(voxel[3],
-                            [&](int32_t z, int32_t i_z) { body(column + z, k + i_z, row); });
-        });
+        const Meeting* met_y = along_y_.of(voxel[2], room_y.data());
+        const Meeting* met_z = along_z_.of(voxel[3], room_z.data());
+        if (met_y == nullptr || met_z == nullptr) continue;
+        for (int64_t a = 0; a < width_y; ++a) {
+          const int64_t column = met_y[a].output * bits_per_column;
+          const int64_t k = (pair.offset * size_y + met_y[a].offset) * size_z;
+          for (int64_t b = 0; b < width_z; ++b) {
+            const int64_t output = number(column + met_z[b].output);
+            rows[(k + met_z[b].offset) * num_outputs + output] = static_cast<int32_t>(row);
+          }
+        }
       }
     }
   }
@@ -251,11 +224,11 @@ class Builder {
   const KernelGeometry& kernel_;
   const VoxelGrid& outputs_;
   const AxisReach along_y_, along_z_;
-  const int64_t bits_per_column_;
-  const std::vector<Slab> slabs_;
+  const Slabs inputs_;
   const std::vector<SlabPair> pairs_;  // by output slab
-  std::vector<int64_t> first_pair_;    // of each output slab
-  std::vector<SlabResult> slab_results_;
+  AlignedBuffer<CellWord> words_;
+  std::vector<OutputSlab> slabs_;
+  int64_t num_outputs_ = 0;
 };
 
 }  // namespace
@@ -264,10 +237,7 @@ void output_voxels(const VoxelSet& voxels, const VoxelIndex& index, const Kernel
                    bool transposed, const VoxelGrid& outputs,
                    const std::function<OutputVoxels(int64_t)>& allocate) {
   Builder builder(voxels, index, kernel, transposed, outputs);
-  const int64_t num_outputs = builder.find();
-  const OutputVoxels found = allocate(num_outputs);
-  builder.write_indices(found.indices);
-  if (found.in_rows != nullptr) builder.write_in_rows(num_outputs, found.in_rows);
+  builder.write(allocate(builder.find()));
 }
 
 }  // namespace elite_ops::cpu
