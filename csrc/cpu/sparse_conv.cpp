@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <type_traits>
 
 #include "aligned_buffer.h"
 #include "collect_pairs.h"
@@ -37,8 +38,8 @@ class TileWorker {
         shortcut_weight_(shortcut_weight),
         epilogue_(epilogue),
         row_stride_(weight.row_stride()),
-        spare_row_(tile_rows),
-        sums_((tile_rows + 1) * row_stride_),
+        sums_(tile_rows * row_stride_),
+        spare_row_(row_stride_),
         bias_(row_stride_),
         rows_in_(tile_rows + kPairSlack),
         rows_out_(tile_rows + kPairSlack) {
@@ -49,14 +50,24 @@ class TileWorker {
   bool in_range() const { return in_range_; }
 
   void run(int64_t first, int64_t last, T* out) {
+    T* const rows = out + first * shape_.c_out;
+    tile_ = can_sum_in(rows) ? reinterpret_cast<sum_t<T>*>(rows) : sums_.data();
     start(first, last);
     if (shortcut_.features) add_shortcut(first, last);
     for (int64_t k = 0; k < shape_.num_offsets; ++k) add_offset(k, first, last);
-    write(first, last, out);
+    write(last - first, rows);
   }
 
  private:
-  sum_t<T>* sum(int64_t row) { return sums_.data() + row * row_stride_; }
+  // Whether rows of the output are such as the inner loop adds to.
+  bool can_sum_in(const T* rows) const {
+    return std::is_same_v<T, sum_t<T>> && shape_.c_out == row_stride_ &&
+           reinterpret_cast<uintptr_t>(rows) % kMemoryAlignment == 0;
+  }
+
+  sum_t<T>* sum(int64_t row) {
+    return row == kNoRow ? spare_row_.data() : tile_ + row * row_stride_;
+  }
 
   void add_offset(int64_t k, int64_t first, int64_t last) {
     int64_t count = collect_pairs_({neighbors_ + k * shape_.num_out + first, last - first,
@@ -70,7 +81,7 @@ class TileWorker {
     static_assert(kMicroRows <= kPairSlack);
     for (; count % kMicroRows != 0; ++count) {
       rows_in_[count] = rows_in_[0];
-      rows_out_[count] = static_cast<int32_t>(spare_row_);
+      rows_out_[count] = kNoRow;
     }
     MicroGemm<T> gemm = weight_.product(k);
     for (int64_t i = 0; i < count; i += kMicroRows) {
@@ -91,7 +102,7 @@ class TileWorker {
       for (int r = 0; r < kMicroRows; ++r) {
         const bool is_row = i + r < last;
         gemm.a[r] = shortcut_.features + (is_row ? i + r : i) * shortcut_.channels;
-        gemm.c[r] = sum(is_row ? i + r - first : spare_row_);
+        gemm.c[r] = sum(is_row ? i + r - first : kNoRow);
       }
       multiply_add_(gemm);
     }
@@ -106,13 +117,15 @@ class TileWorker {
     }
   }
 
-  void write(int64_t first, int64_t last, T* out) {
-    for (int64_t i = first; i < last; ++i) {
-      write_leaky_relu(sum(i - first), shape_.c_out, epilogue_.negative_slope,
-                       out + i * shape_.c_out);
+  void write(int64_t num_rows, T* rows) {
+    const bool is_written = static_cast<void*>(tile_) == rows;
+    if (is_written && epilogue_.negative_slope == 1) return;
+    for (int64_t i = 0; i < num_rows; ++i) {
+      write_leaky_relu(sum(i), shape_.c_out, epilogue_.negative_slope, rows + i * shape_.c_out);
     }
   }
 
+  static constexpr int32_t kNoRow = -1;
   static constexpr int64_t kAhead = 2 * kMicroRows;  // pairs between a prefetch and its use
 
   const SparseConvShape& shape_;
@@ -123,13 +136,14 @@ class TileWorker {
   const PackedWeight<T>& shortcut_weight_;
   const SparseConvEpilogue<T>& epilogue_;
   int64_t row_stride_;
-  int64_t spare_row_;
-  AlignedBuffer<sum_t<T>> sums_;  // [tile_rows + 1, row_stride]
-  AlignedBuffer<sum_t<T>> bias_;  // [row_stride]
+  AlignedBuffer<sum_t<T>> sums_;       // [tile_rows, row_stride]
+  AlignedBuffer<sum_t<T>> spare_row_;  // [row_stride]: what nobody reads is added to it
+  AlignedBuffer<sum_t<T>> bias_;       // [row_stride]
   AlignedBuffer<int32_t> rows_in_;
   AlignedBuffer<int32_t> rows_out_;
   CollectPairsFunction collect_pairs_ = collect_pairs_variants().front().function;
   MicroGemmFunction<T> multiply_add_ = fastest_micro_gemm<T>();
+  sum_t<T>* tile_ = nullptr;  // sums_, or the rows of the output
   bool in_range_ = true;
 };
 
