@@ -3,6 +3,7 @@
 from elite_ops.compat.spconv.core import ConvAlgo
 from elite_ops.compat.spconv.pytorch import constants as constants
 from elite_ops.compat.spconv.pytorch import functional as functional
+from elite_ops.compat.spconv.pytorch import hash as hash
 from elite_ops.compat.spconv.pytorch import ops as ops
 from elite_ops.compat.spconv.pytorch import utils as utils
 from elite_ops.compat.spconv.pytorch.conv import (
