@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any
 
 import torch
@@ -134,9 +133,9 @@ class SparseInverseConv3d(_Conv):
         mask, options = x.known[self.key]
         transpose: Any = TRANSPOSE[self.num_axes]
         weight = self.weight.movedim(-1, 0)  # [C_in, C_out, *kernel_size]
-        grid = transpose(x.grid, weight, **options)
-        missing = [want - have for want, have in zip(mask.shape[2:], grid.shape[2:], strict=True)]
-        grid = functional.pad(grid, list(itertools.chain(*[(0, n) for n in missing[::-1]])))
+        kept = transpose(x.grid, weight, **options)
+        cut = [want - have for want, have in zip(mask.shape[2:], kept.shape[2:], strict=True)]
+        grid = transpose(x.grid, weight, output_padding=cut, **options)
         return x.with_grid(self.biased(grid), mask)
 
 

@@ -32,11 +32,13 @@ __all__ = [
     "implicit_gemm",
     "implicit_gemm_backward",
     "indice_avgpool_implicit_gemm",
+    "indice_avgpool_implicit_gemm_backward",
     "indice_conv",
     "indice_conv_backward",
     "indice_maxpool",
     "indice_maxpool_backward",
     "indice_maxpool_implicit_gemm",
+    "indice_maxpool_implicit_gemm_backward",
     "maximum_value_int_",
 ]
 
@@ -45,6 +47,12 @@ implicit_gemm = placeholder("implicit_gemm", "call spconv.pytorch.functional.imp
 implicit_gemm_backward = placeholder("implicit_gemm_backward", BACKWARD)
 indice_conv_backward = placeholder("indice_conv_backward", BACKWARD)
 indice_maxpool_backward = placeholder("indice_maxpool_backward", BACKWARD)
+indice_maxpool_implicit_gemm_backward = placeholder(
+    "indice_maxpool_implicit_gemm_backward", BACKWARD
+)
+indice_avgpool_implicit_gemm_backward = placeholder(
+    "indice_avgpool_implicit_gemm_backward", BACKWARD
+)
 fused_indice_conv = placeholder("fused_indice_conv", "call indice_conv, which adds a bias")
 
 
