@@ -265,6 +265,4 @@ def test_voxels_must_be_inside_and_unique() -> None:
         spconv.SubMConv3d(4, 4, 3)(tensor_of(spconv, features, outside))
     twice = torch.cat([indices, indices[:1]])
     with pytest.raises(ValueError, match="`indices`"):
-        spconv.SubMConv3d(4, 4, 3)(
-            tensor_of(spconv, torch.cat([features, features[:1]]), twice)
-        )
+        spconv.SubMConv3d(4, 4, 3)(tensor_of(spconv, torch.cat([features, features[:1]]), twice))
