@@ -13,8 +13,8 @@ What differs from spconv, all else being equal up to rounding:
   indices; spconv's come in the order in which they were first reached. Compare by index.
 - A maximum is that of the voxels that are there, as on spconv's GPU path; its CPU path, and 1.x,
   start from 0, which only negative features tell apart.
-- `empty_mean` of `PointToVoxel` fills with the mean of the voxel's points, as spconv's GPU path; its
-  CPU path adds the mean before, divided by the number of points.
+- `empty_mean` of `PointToVoxel` fills with the mean of the voxel's points, as spconv's GPU path
+  does; its CPU path carries the mean of the voxel before into the sum.
 - `SparseGlobalAvgPool` returns the means [B, C], of which spconv returns the first channel's alone;
   a sample without voxels gets 0, where spconv raises.
 - Voxels must be inside of `spatial_shape` and unique, or a layer raises; spconv goes on with

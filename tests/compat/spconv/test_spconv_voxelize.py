@@ -68,10 +68,8 @@ def test_points_to_voxels(device: torch.device, num_axes: int) -> None:
     for got, kept in zip(voxels.cpu(), want, strict=True):
         assert torch.equal(got[: len(kept)], torch.stack(kept))
         assert not got[len(kept) :].any()
-    assert [
-        torch.equal(a, b)
-        for a, b in zip(generator(points.to(device)), (voxels, indices, counts), strict=True)
-    ] == [True] * 3
+    for got, want_part in zip(generator(points.to(device)), (voxels, indices, counts), strict=True):
+        assert torch.equal(got, want_part)
 
 
 def test_empty_slots_may_hold_the_mean() -> None:
