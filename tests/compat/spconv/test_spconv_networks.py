@@ -159,3 +159,16 @@ def test_against_spconv(make: Callable[[Any], nn.Module]) -> None:
         want = results(make, the_real_one(), torch.float32)
     for got, wanted in zip(results(make, ours, torch.float32), want, strict=True):
         assert_close(got, wanted, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("make", [Backbone, Segmenter])
+def test_compiled_in_one_graph(make: Callable[[Any], nn.Module]) -> None:
+    network = make(ours)
+    compiled = torch.compile(network, fullgraph=True, backend="aot_eager")
+    found = []
+    for call in (network, compiled):
+        features, indices = scan()
+        out = call(features.requires_grad_(), indices)
+        found.append([out, *torch.autograd.grad(out.square().mean(), network.parameters())])
+    for want, got in zip(*found, strict=True):
+        assert_close(got, want)

@@ -53,7 +53,8 @@ class SparseSequential(SparseModule):
     """Applies its layers in turn: sparse modules to the tensor, all others to its features.
 
     Layers are arguments, one OrderedDict, keyword arguments, or added later. A tensor without
-    voxels passes by layers of features, which may not take it.
+    voxels passes by layers of features, which may not take it. Compiled code takes for granted that
+    there are several, as batch norms do.
     """
 
     def __init__(self, *args: Any, **kwargs: nn.Module) -> None:
@@ -89,9 +90,17 @@ class SparseSequential(SparseModule):
             assert layer is not None
             if is_spconv_module(layer) or not isinstance(input, SparseConvTensor):
                 input = layer(input)
-            elif input.indices.shape[0] != 0:
+            elif _has_voxels(input):
                 input = input.replace_feature(layer(input.features))
         return input
+
+
+def _has_voxels(x: SparseConvTensor) -> bool:
+    number = x.features.shape[0]
+    if torch.compiler.is_compiling():
+        torch._check(number > 1)  # type: ignore[no-untyped-call]
+        return True
+    return number != 0
 
 
 class ToDense(SparseModule):
