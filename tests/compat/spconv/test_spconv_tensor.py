@@ -58,6 +58,7 @@ def test_a_batch_size_of_another_kind(batch_size: Any) -> None:
     features, indices = scene()
     layer = spconv.SubMConv3d(4, 4, 3)
     x = spconv.SparseConvTensor(features, indices, torch.Size(SHAPES[3]), batch_size)
+    assert torch.equal(x.dense(), tensor_of(spconv, features, indices).dense())
     want = layer(tensor_of(spconv, features, indices)).features
     assert torch.equal(layer(x).features, want)
 
@@ -68,6 +69,7 @@ def test_a_batch_size_of_another_kind(batch_size: Any) -> None:
         ({"features": torch.zeros(3)}, ValueError, r"`features` must be \[V, C\]"),
         ({"indices": torch.zeros(3, 4)}, TypeError, "`indices` must be int32, got torch.float32"),
         ({"spatial_shape": [3, 3]}, ValueError, r"`indices` must be \[V, 3\]"),
+        ({"batch_size": 1.0}, TypeError, "`batch_size` must be an integer, got 1.0"),
         ({"batch_size": 0}, ValueError, "`batch_size` must be at least 1, got 0"),
     ],
 )
@@ -112,11 +114,15 @@ def test_indices_that_change_in_place(x: Any) -> None:
     before = layer(x)
     x.indices[:, 1:] *= 2
     x.spatial_shape = [2 * cells for cells in x.spatial_shape]
-    want = layer(
-        spconv.SparseConvTensor(x.features, x.indices.clone(), x.spatial_shape, BATCH_SIZE)
-    ).features
-    assert torch.equal(layer(x).features, want)
-    assert not torch.equal(before.features, want)
+    fresh = spconv.SparseConvTensor(x.features, x.indices.clone(), x.spatial_shape, BATCH_SIZE)
+    want = layer(fresh)
+    assert torch.equal(layer(x).features, want.features)
+    assert not torch.equal(before.features, want.features)
+    before.spatial_shape = x.spatial_shape
+    before.indice_dict["a"].spatial_shape = x.spatial_shape
+    again = layer(before.replace_feature(x.features))  # which knows a map of other voxels
+    assert torch.equal(again.features, want.features)
+    assert torch.equal(again.indice_dict["a"].indice_pairs, want.indice_dict["a"].indice_pairs)
 
 
 def test_indices_that_change_in_inference_mode() -> None:

@@ -118,7 +118,9 @@ def remember(layer: Layer, x: SparseConvTensor, data: IndiceData) -> dict[object
                 f"{type(layer).__name__}: `indice_key` {layer.indice_key!r} is in use already; "
                 "submanifold and inverse convolutions alone may share one"
             )
-        known.setdefault(layer.indice_key, data)
+        found = known.setdefault(layer.indice_key, data)
+        if found.kernel_map is not data.kernel_map:  # of voxels that changed since
+            known[layer.indice_key] = data
     return known
 
 

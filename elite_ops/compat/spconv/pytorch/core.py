@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elite_ops.arguments import integer
 from elite_ops.compat.spconv.core import ConvAlgo
 from elite_ops.compat.spconv.placeholder import placeholder
 from elite_ops.compat.spconv.pytorch.indice_data import ImplicitGemmIndiceData, IndiceData
@@ -65,7 +66,7 @@ class SparseConvTensor:
         self.features = features
         self._sites = Sites()
         self.indices = indices
-        self.batch_size = batch_size
+        self.batch_size = integer("SparseConvTensor", "batch_size", batch_size)
         self.indice_dict: dict[Any, Any] = {} if indice_dict is None else indice_dict
         self.grid = torch.Tensor() if grid is None else grid
         self.voxel_num = voxel_num

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from elite_ops.arguments import integer
 from elite_ops.voxel_set import VoxelSet
 
 __all__ = ["Sites", "indices_of"]
@@ -70,10 +69,9 @@ def _voxel_set(indices: Tensor, spatial_shape: Sequence[int], batch_size: int) -
     if num_axes == 1:
         indices = torch.cat([indices[:, :1], torch.zeros_like(indices[:, :1]), indices[:, 1:]], 1)
         spatial_shape = (1, *spatial_shape)
-    batch_size = integer("SparseConvTensor", "batch_size", batch_size)
     return VoxelSet(indices, tuple(spatial_shape), batch_size)
 
 
 def _key(indices: Tensor, spatial_shape: Sequence[int], batch_size: int) -> tuple[object, ...]:
     version = 0 if torch.compiler.is_compiling() else indices._version
-    return (version, tuple(spatial_shape), int(batch_size))
+    return (version, tuple(spatial_shape), batch_size)
