@@ -47,7 +47,7 @@ class VoxelSet:
         num_rows: Tensor | None = None,  # [] int64
     ) -> None:
         self._check(indices, spatial_shape, batch_size)
-        self._fill(_with_version(indices), tuple(spatial_shape), batch_size, num_rows)
+        self._fill(with_version(indices), tuple(spatial_shape), batch_size, num_rows)
 
     def _fill(
         self, indices: Any, spatial_shape: tuple[int, ...], batch_size: int, num_rows: Any
@@ -314,7 +314,7 @@ pytree.register_pytree_node(
 )
 
 
-def _with_version(indices: Tensor) -> Tensor:
+def with_version(indices: Tensor) -> Tensor:
     """A tensor that counts its changes in place, which those made in inference mode don't."""
     if torch.compiler.is_compiling() or not indices.is_inference():
         return indices
