@@ -1,0 +1,1 @@
+"""Faces of other libraries on elite_ops: change one import."""
