@@ -59,12 +59,12 @@ class Groups:
         dim_size: int | None = None,
     ) -> Groups:
         """By the place of each value, as `scatter` takes it."""
-        index = _expanded(op, src, index, dim)
+        expanded = _expanded(op, src, index, dim)
         size = _size(op, src, index, dim, out, dim_size)
-        layout = Layout.of(src, index, dim)
+        layout = Layout.of(src, expanded, dim)
         if src.numel() == 0:  # nothing to look at; the index may lack the dimensions
             return Groups(layout, _no_segments(src, layout.num_outer * size), size)
-        numbers = layout.numbers(index)
+        numbers = layout.numbers(expanded)
         segments = build(op, rows_of(numbers, size), layout.num_outer * size, index, size)
         return Groups(layout, segments, size)
 
@@ -222,7 +222,7 @@ def _size(
         if dim_size < 0:
             raise ValueError(f"{op}: `dim_size` must not be negative, got {dim_size}")
         return dim_size
-    return max(int(index.max()) + 1, 0) if index.numel() > 0 else 0
+    return max(int(index.max()) + 1, 0) if src.numel() > 0 else 0
 
 
 def _no_segments(src: Tensor, num_segments: int) -> Segments:

@@ -10,7 +10,7 @@ from torch import Tensor
 from elite_ops.compat.torch_scatter._groups import Groups
 from elite_ops.ops.segment_reduce import segment_max, segment_mean, segment_min, segment_sum
 
-__all__ = ["extremes", "mean", "product", "total"]
+__all__ = ["extreme", "extremes", "mean", "product", "total"]
 
 Extreme = Literal["max", "min"]
 
@@ -39,13 +39,18 @@ def mean(
     return sums.copy_(torch.div(sums.long(), counts, rounding_mode=rounding))
 
 
+def extreme(src: Tensor, groups: Groups, which: Extreme, out: Tensor | None = None) -> Tensor:
+    """The extreme value of each place; without one 0, or what is in `out`."""
+    if out is not None or src.numel() == 0 or not src.is_floating_point():
+        return extremes(src, groups, which, out)[0]
+    reduce = segment_max if which == "max" else segment_min
+    return groups.restore(reduce(groups.layout.rows(src), groups.segments))
+
+
 def extremes(
     src: Tensor, groups: Groups, which: Extreme, out: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The extreme value of each place, and where along the dimension it is from.
-
-    Without a value 0, or what is in `out`; and the number of values, which is where none is.
-    """
+    """The same, and where along the dimension it is from: the number of values if nowhere."""
     num_values = src.shape[groups.layout.dim]
     if src.numel() == 0:
         best = src.new_zeros(groups.layout.with_size(groups.size))
@@ -56,8 +61,9 @@ def extremes(
         best, points = reduce(rows, groups, which)
         place = points.long()
         if groups.layout.num_outer > 1:
-            place = torch.where(points >= 0, place % num_values, -1)
-        place = groups.restore(place.masked_fill(place < 0, num_values))
+            place %= num_values
+        is_empty = groups.segments.counts == 0
+        place = groups.restore(place.masked_fill_(is_empty[:, None], num_values))
         best = groups.restore(best)
     if out is None:
         return best, place
@@ -103,7 +109,7 @@ def _floating_extremes(rows: Tensor, groups: Groups, which: Extreme) -> tuple[Te
 
 
 def _integer_extremes(rows: Tensor, groups: Groups, which: Extreme) -> tuple[Tensor, Tensor]:
-    """As the kernels of floating dtypes: of equal values the first, and -1 where there is none."""
+    """As the kernels of floating dtypes: of equal values the first."""
     places = _places(groups)[:, None].expand_as(rows)
     best = _for_each_segment(rows, groups, 0)
     best = best.scatter_reduce(0, places, rows, f"a{which}", include_self=False)
@@ -111,8 +117,7 @@ def _integer_extremes(rows: Tensor, groups: Groups, which: Extreme) -> tuple[Ten
     nowhere = rows.shape[0]
     matches = torch.where(rows == best.gather(0, places), numbers, nowhere)
     points = _for_each_segment(matches, groups, nowhere)
-    points = points.scatter_reduce(0, places, matches, "amin")
-    return best[:-1], torch.where(points == nowhere, -1, points)[:-1]
+    return best[:-1], points.scatter_reduce(0, places, matches, "amin")[:-1]
 
 
 def _places(groups: Groups) -> Tensor:

@@ -144,9 +144,13 @@ def scatter(
     if reduce == "mean":
         return scatter_mean(src, index, dim, out, dim_size)
     if reduce == "min":
-        return scatter_min(src, index, dim, out, dim_size)[0]
+        return _reduce.extreme(
+            src, _groups("scatter_min", src, index, dim, out, dim_size), "min", out
+        )
     if reduce == "max":
-        return scatter_max(src, index, dim, out, dim_size)[0]
+        return _reduce.extreme(
+            src, _groups("scatter_max", src, index, dim, out, dim_size), "max", out
+        )
     raise ValueError(
         f"scatter: `reduce` must be 'sum', 'add', 'mul', 'mean', 'min' or 'max', got {reduce!r}"
     )

@@ -78,9 +78,13 @@ def segment_coo(
     if reduce == "mean":
         return segment_mean_coo(src, index, out, dim_size)
     if reduce == "min":
-        return segment_min_coo(src, index, out, dim_size)[0]
+        return _reduce.extreme(
+            src, _groups("segment_min_coo", src, index, out, dim_size), "min", out
+        )
     if reduce == "max":
-        return segment_max_coo(src, index, out, dim_size)[0]
+        return _reduce.extreme(
+            src, _groups("segment_max_coo", src, index, out, dim_size), "max", out
+        )
     raise ValueError(
         f"segment_coo: `reduce` must be 'sum', 'add', 'mean', 'min' or 'max', got {reduce!r}"
     )

@@ -83,9 +83,11 @@ def segment_csr(
     if reduce == "mean":
         return segment_mean_csr(src, indptr, out)
     if reduce == "min":
-        return segment_min_csr(src, indptr, out)[0]
+        groups = Groups.by_offsets("segment_min_csr", src, indptr, out)
+        return _written(src, _reduce.extreme(src, groups, "min"), out)
     if reduce == "max":
-        return segment_max_csr(src, indptr, out)[0]
+        groups = Groups.by_offsets("segment_max_csr", src, indptr, out)
+        return _written(src, _reduce.extreme(src, groups, "max"), out)
     raise ValueError(
         f"segment_csr: `reduce` must be 'sum', 'add', 'mean', 'min' or 'max', got {reduce!r}"
     )
