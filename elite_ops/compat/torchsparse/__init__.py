@@ -31,10 +31,10 @@ from elite_ops.compat.torchsparse import backend as backend
 from elite_ops.compat.torchsparse import backends as backends
 from elite_ops.compat.torchsparse import nn as nn
 from elite_ops.compat.torchsparse import utils as utils
-from elite_ops.compat.torchsparse.convention import convention, use_version, version
 from elite_ops.compat.torchsparse.operators import cat, generative_add
 from elite_ops.compat.torchsparse.tensor import PointTensor, SparseTensor
 from elite_ops.compat.torchsparse.utils.tune import tune
+from elite_ops.compat.torchsparse.versions import convention, use_version, using_version
 
 __all__ = [
     "PointTensor",
@@ -45,7 +45,7 @@ __all__ = [
     "install",
     "tune",
     "use_version",
-    "version",
+    "using_version",
 ]
 
 __version__: str  # of the release that is followed

@@ -10,9 +10,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from elite_ops.compat.torchsparse.convention import convention
 from elite_ops.compat.torchsparse.nn.functional.conv_config import ConvConfig
 from elite_ops.compat.torchsparse.tensor import get_allow_negative_coordinates
+from elite_ops.compat.torchsparse.versions import convention
 from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap
 from elite_ops.ops.kernel_map import build_kernel_map, connect_voxels, output_voxels

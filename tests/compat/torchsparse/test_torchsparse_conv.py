@@ -21,9 +21,9 @@ from torch.testing import assert_close
 
 from elite_ops.compat import torchsparse
 from elite_ops.compat.torchsparse import nn as spnn
-from elite_ops.compat.torchsparse.convention import convention
 from elite_ops.compat.torchsparse.nn import functional as F
 from elite_ops.compat.torchsparse.nn.utils import get_kernel_offsets
+from elite_ops.compat.torchsparse.versions import convention
 
 Ints = tuple[int, int, int]
 KERNELS: list[Ints] = [(3, 3, 3), (2, 2, 2), (5, 3, 1), (1, 3, 3), (3, 1, 2), (4, 2, 2), (1, 1, 3)]
@@ -90,7 +90,7 @@ def assert_same_gradients(out: Tensor, want: Tensor, inputs: list[Tensor]) -> No
 @each_low
 @pytest.mark.parametrize("size", KERNELS)
 def test_stride_one(release: str, low: int, size: Ints, device: torch.device) -> None:
-    with torchsparse.version(release):
+    with torchsparse.using_version(release):
         cells = random_cells(150, low=low, high=low + 7)
         feats, conv = random_feats(cells, device), conv_of(size).to(device)
         begin = tuple((n - 1) // 2 for n in size)
@@ -123,7 +123,7 @@ def test_strided_and_back(
 ) -> None:
     if min(size) < 2 * pad:
         pad = 0
-    with torchsparse.version(release):
+    with torchsparse.using_version(release):
         cells = random_cells(80, low=low, high=low + 7)
         feats, conv = random_feats(cells, device), conv_of(size, stride, padding=pad).to(device)
         out = conv(tensor_of(cells, feats))
@@ -151,7 +151,7 @@ def test_strided_and_back(
 @each_version
 def test_strides_add_up(release: str, device: torch.device) -> None:
     """A second convolution is of stride 2 to 4; coordinates in each release's units."""
-    with torchsparse.version(release):
+    with torchsparse.using_version(release):
         cells = random_cells(200, high=9)
         feats = random_feats(cells, device)
         first = spnn.Conv3d(IN, OUT, 2, 2).double().to(device)
@@ -211,7 +211,7 @@ def test_a_convolution_is_torchs_of_the_dense_grid(device: torch.device) -> None
 
 @each_version
 def test_kernel_of_one(release: str, device: torch.device) -> None:
-    with torchsparse.version(release):
+    with torchsparse.using_version(release):
         cells = random_cells(30)
         feats, conv = random_feats(cells, device), conv_of((1, 1, 1)).to(device)
         assert conv.kernel.shape == (IN, OUT)
@@ -253,7 +253,7 @@ def test_negative_outputs_where_they_are_allowed(device: torch.device) -> None:
 
 @each_version
 def test_nothing(release: str, device: torch.device) -> None:
-    with torchsparse.version(release):
+    with torchsparse.using_version(release):
         x = tensor_of([], torch.empty(0, IN, device=device))
         for size, stride in [(3, 1), (2, 1), (2, 2), (3, 2)]:
             down = spnn.Conv3d(IN, OUT, size, stride).to(device)
@@ -278,7 +278,7 @@ def test_dtypes(dtype: torch.dtype, device: torch.device) -> None:
 
 @each_version
 def test_parameters_are_torchsparses(release: str) -> None:
-    with torchsparse.version(release):
+    with torchsparse.using_version(release):
         shapes = {
             n: tuple(p.shape) for n, p in spnn.Conv3d(3, 4, (3, 1, 2), bias=True).named_parameters()
         }
@@ -337,7 +337,7 @@ def test_errors(device: torch.device) -> None:
     moved = torchsparse.SparseTensor(x.feats, x.coords - 1)
     with pytest.raises(ValueError, match="batch numbers must not be negative, got -1"):
         conv(moved)
-    with torchsparse.version("1.4"):
+    with torchsparse.using_version("1.4"):
         odd = torchsparse.SparseTensor(x.feats, convention().join(x.C[:, :1], x.C[:, 1:]), 2)
         with pytest.raises(ValueError, match="must be multiples of the tensor's stride"):
             conv(odd)

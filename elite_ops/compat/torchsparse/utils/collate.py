@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from elite_ops.compat.torchsparse.convention import convention
 from elite_ops.compat.torchsparse.tensor import SparseTensor
+from elite_ops.compat.torchsparse.versions import convention
 
 __all__ = ["sparse_collate", "sparse_collate_fn"]
 

@@ -8,10 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from elite_ops.compat.torchsparse._maps import Connection, connect
-from elite_ops.compat.torchsparse.convention import convention
 from elite_ops.compat.torchsparse.nn.functional.conv_config import complete
 from elite_ops.compat.torchsparse.tensor import SparseTensor
 from elite_ops.compat.torchsparse.utils import make_ntuple
+from elite_ops.compat.torchsparse.versions import convention
 from elite_ops.ops.sparse_conv import sparse_conv
 
 __all__ = ["conv3d"]

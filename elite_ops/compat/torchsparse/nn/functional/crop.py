@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import torch
 
-from elite_ops.compat.torchsparse.convention import convention
 from elite_ops.compat.torchsparse.tensor import SparseTensor
+from elite_ops.compat.torchsparse.versions import convention
 
 __all__ = ["spcrop"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from elite_ops.compat.torchsparse.convention import convention
+from elite_ops.compat.torchsparse.versions import convention
 from elite_ops.ops.devoxelize import weighted_rows
 from elite_ops.ops.transition import transition
 

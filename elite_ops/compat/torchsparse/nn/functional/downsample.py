@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from elite_ops.compat.torchsparse._maps import downsample
-from elite_ops.compat.torchsparse.convention import convention
 from elite_ops.compat.torchsparse.nn.functional.conv_config import complete
 from elite_ops.compat.torchsparse.utils import make_ntuple
+from elite_ops.compat.torchsparse.versions import convention
 
 __all__ = ["spdownsample"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from elite_ops.compat.torchsparse.convention import convention
 from elite_ops.compat.torchsparse.tensor import SparseTensor
+from elite_ops.compat.torchsparse.versions import convention
 from elite_ops.ops.segment_reduce import segment_max, segment_mean
 from elite_ops.ops.segments import Segments
 

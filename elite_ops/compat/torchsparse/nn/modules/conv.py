@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from elite_ops.compat.torchsparse.convention import convention
 from elite_ops.compat.torchsparse.nn.functional.conv import conv3d
 from elite_ops.compat.torchsparse.tensor import SparseTensor
 from elite_ops.compat.torchsparse.utils import make_ntuple
+from elite_ops.compat.torchsparse.versions import convention
 
 __all__ = ["Conv3d"]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-__all__ = ["Convention", "convention", "use_version", "version"]
+__all__ = ["Convention", "convention", "use_version", "using_version"]
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def use_version(name: str) -> None:
 
 
 @contextmanager
-def version(name: str) -> Iterator[None]:
+def using_version(name: str) -> Iterator[None]:
     """`use_version` for a while."""
     before = _current.name
     use_version(name)
