@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from elite_ops.compat.torchsparse.nn.functional.conv_config import ConvConfig
 from elite_ops.compat.torchsparse.tensor import get_allow_negative_coordinates
 from elite_ops.compat.torchsparse.versions import convention
 from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap
-from elite_ops.ops.kernel_map import build_kernel_map, connect_voxels, output_voxels
+from elite_ops.ops.kernel_map import (
+    build_kernel_map,
+    build_strided_map,
+    connect_voxels,
+    output_voxels,
+)
 
-__all__ = ["Connection", "connect", "downsample"]
+__all__ = ["Connection", "connect", "downsample", "rows_around"]
 
 Ints = tuple[int, ...]
 
@@ -38,17 +42,17 @@ class Kernel:
     outputs: Literal["same", "reached", "floor", "offset"]
 
     @staticmethod
-    def of(size: Ints, stride: Ints, padding: Ints, config: ConvConfig) -> Kernel:
+    def of(size: Ints, stride: Ints, padding: Ints, config: Mapping[str, Any]) -> Kernel:
         centre = tuple((n - 1) // 2 for n in size)
         is_exact = all(s in (1, n) for s, n in zip(stride, size, strict=True))
-        if convention().counts_strides and config.kmap_mode == "hashmap_on_the_fly":
+        if convention().counts_strides and config["kmap_mode"] == "hashmap_on_the_fly":
             if max(stride) > 1:
                 return Kernel(size, stride, padding, padding, "reached")
             begin = centre if math.prod(size) % 2 == 1 else (0, 0, 0)
             return Kernel(size, stride, padding, begin, "same")
         if max(stride) == 1:
             return Kernel(size, stride, padding, centre, "same")
-        if is_exact or (convention().counts_strides and config.downsample_mode == "minkowski"):
+        if is_exact or (convention().counts_strides and config["downsample_mode"] == "minkowski"):
             return Kernel(size, stride, padding, centre, "floor")
         outputs: Literal["reached", "offset"] = (
             "reached" if convention().counts_strides else "offset"
@@ -100,6 +104,90 @@ class Box:
         )
 
 
+@dataclass(frozen=True)
+class Reach:
+    """How the outputs of a strided convolution are found: what a geometry reaches in a grid."""
+
+    box: Box
+    shape: Ints  # the grid, whose last outputs are the last ones
+    geometry: KernelGeometry
+    firsts: Ints  # the first outputs along each axis
+
+    @staticmethod
+    def of(cells: Tensor, kernel: Kernel, spatial_range: Ints | None) -> Reach:
+        size, stride = kernel.size, kernel.stride
+        if kernel.outputs == "reached":
+            return Reach._bounded(cells, kernel, spatial_range)
+        box = Box.around(cells, stride, (0, 0, 0))
+        if kernel.outputs == "floor":
+            shape = tuple(-(-n // s) * s for n, s in zip(box.shape, stride, strict=True))
+            geometry = KernelGeometry.of(stride, stride=stride, op="conv3d")
+            return Reach(box, shape, geometry, (0, 0, 0))
+        shape = tuple(n + k for n, k in zip(box.shape, size, strict=True))
+        ends = tuple(n // 2 for n in size)
+        geometry = KernelGeometry.of(size, stride=stride, padding=ends, op="conv3d")
+        sides = zip(box.lowest, stride, box.moved, strict=True)
+        return Reach(box, shape, geometry, tuple(-(-low // s) + m for low, s, m in sides))
+
+    @staticmethod
+    def _bounded(cells: Tensor, kernel: Kernel, spatial_range: Ints | None) -> Reach:
+        """As torchsparse 2.1: outputs from 0, or from what it takes for the first of negative ones.
+
+        The last ones are those of the last cell, or of the range.
+        """
+        size, stride, padding = kernel.size, kernel.stride, kernel.padding
+        box = Box.around(cells, stride, (0, 0, 0))
+        firsts: Ints = (0, 0, 0)
+        if get_allow_negative_coordinates() or min(box.lowest) < 0:
+            sides = zip(box.lowest, size, stride, padding, strict=True)
+            firsts = tuple(math.trunc((low - 2 * p + n - 1) / s) for low, n, s, p in sides)
+            box = Box.around(cells, stride, tuple(max(-first, 0) for first in firsts))
+        shape = box.shape
+        if spatial_range is not None:
+            ends = zip(spatial_range[1:], box.moved, stride, strict=True)
+            shape = tuple(end + m * s for end, m, s in ends)
+        geometry = KernelGeometry.of(size, stride=stride, padding=padding, op="conv3d")
+        moved_firsts = tuple(f + m for f, m in zip(firsts, box.moved, strict=True))
+        return Reach(box, shape, geometry, moved_firsts)
+
+    def outputs(self) -> Tensor:
+        """Moved as much as the box is."""
+        if min(self.geometry.output_shape(self.shape)) < 1:
+            return self.box.indices[:0]
+        found = output_voxels(
+            self.box.indices,
+            spatial_shape=self.shape,
+            batch_size=self.box.batch_size,
+            geometry=self.geometry,
+        )
+        if max(self.firsts) <= 0:
+            return found
+        return found[(found[:, 1:] >= found.new_tensor(self.firsts)).all(1)]
+
+    def connected(self, kernel: Kernel) -> tuple[Tensor, KernelMap]:
+        """The outputs, and the map to them."""
+        geometry = KernelGeometry.of(kernel.size, stride=kernel.stride, padding=kernel.shift)
+        fits = min(geometry.output_shape(self.shape)) > 0
+        if geometry == self.geometry and max(self.firsts) <= 0 and fits:
+            return build_strided_map(
+                self.box.indices,
+                spatial_shape=self.shape,
+                batch_size=self.box.batch_size,
+                geometry=geometry,
+            )
+        found = self.outputs()
+        out_shape = (found[:, 1:].amax(0) + 1).tolist() if len(found) > 0 else [1, 1, 1]
+        kernel_map = connect_voxels(
+            self.box.indices,
+            self.box.shape,
+            found,
+            out_shape,
+            batch_size=self.box.batch_size,
+            geometry=geometry,
+        )
+        return found, kernel_map
+
+
 def connect(
     coords: Tensor,  # [V, 4], of the version's convention
     tensor_stride: Ints,
@@ -107,7 +195,7 @@ def connect(
     size: Ints,
     stride: Ints,
     padding: Ints,
-    config: ConvConfig,
+    config: Mapping[str, Any],
 ) -> Connection:
     """The outputs of a convolution and its map, whose offsets are in the order of the weights.
 
@@ -118,17 +206,12 @@ def connect(
     cells = _in_strides(coords, tensor_stride)
     if kernel.outputs == "same":
         box = Box.around(cells, stride, (0, 0, 0))
-        return Connection(
-            coords, _in_order(_onto_itself(box, kernel), size), spatial_range, padding
-        )
-    box, found = _outputs(cells, kernel, spatial_range)
-    geometry = KernelGeometry.of(size, stride=stride, padding=kernel.shift, op="conv3d")
-    out_shape = (found[:, 1:].amax(0) + 1).tolist() if len(found) > 0 else [1, 1, 1]
-    kernel_map = connect_voxels(
-        box.indices, box.shape, found, out_shape, batch_size=box.batch_size, geometry=geometry
-    )
+        kernel_map = _in_order(_onto_itself(box, kernel), size)
+        return Connection(coords, kernel_map, spatial_range, padding)
+    reach = Reach.of(cells, kernel, spatial_range)
+    found, kernel_map = reach.connected(kernel)
     return Connection(
-        _moved_back(found, box, tensor_stride, stride),
+        _moved_back(found, reach.box, tensor_stride, stride),
         _in_order(kernel_map, size),
         _next_range(spatial_range, kernel),
         padding,
@@ -142,14 +225,36 @@ def downsample(
     size: Ints,
     stride: Ints,
     padding: Ints,
-    config: ConvConfig,
+    config: Mapping[str, Any],
 ) -> Tensor:
     """The outputs of `connect` alone."""
     kernel = Kernel.of(size, stride, padding, config)
     if kernel.outputs == "same":
         return coords
-    box, found = _outputs(_in_strides(coords, tensor_stride), kernel, spatial_range)
-    return _moved_back(found, box, tensor_stride, stride)
+    reach = Reach.of(_in_strides(coords, tensor_stride), kernel, spatial_range)
+    return _moved_back(reach.outputs(), reach.box, tensor_stride, stride)
+
+
+def rows_around(cells: Tensor, centres: Tensor, size: Ints, stride: Ints) -> Tensor:  # [K, N]
+    """The row of the cell that each offset of a centred kernel meets at each centre, or -1.
+
+    Args:
+        cells: [V, 4]: batch, x, y, z; each once.
+        centres: [N, 4], which count strides; each once.
+    """
+    scale = centres.new_tensor([1, *stride])
+    box = Box.around(torch.cat([cells, centres * scale]), stride, (0, 0, 0))
+    moved = centres + centres.new_tensor([0, *box.moved])
+    begin = tuple((n - 1) // 2 for n in size)
+    kernel_map = connect_voxels(
+        box.indices[: len(cells)],
+        box.shape,
+        moved.int(),
+        box.shape,
+        batch_size=box.batch_size,
+        geometry=KernelGeometry.of(size, stride=stride, padding=begin, op="GPUHashTable"),
+    )
+    return _in_order(kernel_map, size).in_rows
 
 
 def _in_strides(coords: Tensor, tensor_stride: Ints) -> Tensor:
@@ -182,54 +287,6 @@ def _onto_itself(box: Box, kernel: Kernel) -> KernelMap:
     geometry = KernelGeometry.of(kernel.size, padding=kernel.shift, op="conv3d")
     voxels = box.indices, box.shape
     return connect_voxels(*voxels, *voxels, batch_size=box.batch_size, geometry=geometry)
-
-
-def _outputs(cells: Tensor, kernel: Kernel, spatial_range: Ints | None) -> tuple[Box, Tensor]:
-    """The inputs in a box, and the outputs, moved as much as they are."""
-    size, stride, padding = kernel.size, kernel.stride, kernel.padding
-    if kernel.outputs == "reached":
-        return _reached(cells, kernel, spatial_range)
-    box = Box.around(cells, stride, (0, 0, 0))
-    if kernel.outputs == "floor":
-        shape = tuple(-(-n // s) * s for n, s in zip(box.shape, stride, strict=True))
-        return box, _reach(box, shape, KernelGeometry.of(stride, stride=stride, op="conv3d"))
-    padding = tuple(n // 2 for n in size)
-    shape = tuple(n + k for n, k in zip(box.shape, size, strict=True))
-    geometry = KernelGeometry.of(size, stride=stride, padding=padding, op="conv3d")
-    firsts = [-(-low // s) + m for low, s, m in zip(box.lowest, stride, box.moved, strict=True)]
-    return box, _not_before(_reach(box, shape, geometry), firsts)
-
-
-def _reached(cells: Tensor, kernel: Kernel, spatial_range: Ints | None) -> tuple[Box, Tensor]:
-    """As torchsparse 2.1 bounds them: from 0, or from what is the first of negative cells."""
-    size, stride, padding = kernel.size, kernel.stride, kernel.padding
-    box = Box.around(cells, stride, (0, 0, 0))
-    firsts: Ints = (0, 0, 0)
-    if get_allow_negative_coordinates() or min(box.lowest) < 0:
-        sides = zip(box.lowest, size, stride, padding, strict=True)
-        firsts = tuple(math.trunc((low - 2 * p + n - 1) / s) for low, n, s, p in sides)
-        box = Box.around(cells, stride, tuple(max(-first, 0) for first in firsts))
-    shape = box.shape
-    if spatial_range is not None:
-        ends = zip(spatial_range[1:], box.moved, stride, strict=True)
-        shape = tuple(end + m * s for end, m, s in ends)
-    geometry = KernelGeometry.of(size, stride=stride, padding=padding, op="conv3d")
-    if min(geometry.output_shape(shape)) < 1:
-        return box, box.indices[:0]
-    found = _reach(box, shape, geometry)
-    return box, _not_before(found, [f + m for f, m in zip(firsts, box.moved, strict=True)])
-
-
-def _reach(box: Box, shape: Ints, geometry: KernelGeometry) -> Tensor:
-    return output_voxels(
-        box.indices, spatial_shape=shape, batch_size=box.batch_size, geometry=geometry
-    )
-
-
-def _not_before(found: Tensor, firsts: Sequence[int]) -> Tensor:
-    if max(firsts) <= 0:
-        return found
-    return found[(found[:, 1:] >= found.new_tensor(firsts)).all(1)]
 
 
 def _next_range(spatial_range: Ints | None, kernel: Kernel) -> Ints | None:

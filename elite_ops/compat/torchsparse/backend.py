@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from torch import Tensor
 
+from elite_ops.compat.torchsparse._maps import rows_around
 from elite_ops.compat.torchsparse.nn.functional.hash import sphash
 from elite_ops.compat.torchsparse.nn.functional.query import sphashquery
 
@@ -26,17 +25,19 @@ class GPUHashTable:
 
     def __init__(self, keys: Tensor | int, values: Tensor | None = None) -> None:
         self._numbers: Tensor | None = None
+        self._coords: Tensor | None = None
 
     def insert_vals(self, keys: Tensor) -> None:  # [V] int64
-        """Numbers the rows of the table."""
+        """Has the table's rows found by number."""
         self._numbers = keys
 
     def lookup_vals(self, keys: Tensor) -> Tensor:  # [N'] int32
-        return _padded(self._find(keys))
+        """The first row with each number."""
+        return _padded(sphashquery(keys, _inserted(self._numbers)))
 
-    def insert_coords(self, coords: Tensor) -> None:  # [V, 4] int32: x, y, z, batch
+    def insert_coords(self, coords: Tensor) -> None:  # [V, 4] int32: x, y, z, batch; each once
         """Has the table's rows found by coordinates."""
-        self._numbers = sphash(coords)
+        self._coords = coords
 
     def lookup_coords(
         self,
@@ -47,24 +48,36 @@ class GPUHashTable:
     ) -> Tensor:  # [N', K] int32
         """The rows that a kernel meets at each of the coordinates, times the strides.
 
-        As in the functions of 2.1, x is the fastest axis of an odd number of offsets, else z.
+        As in convolutions, x is the fastest axis of an odd number of offsets, else z; the offsets
+        of each axis begin at -(size - 1) // 2.
         """
-        axes = [[i - (n - 1) // 2 for i in range(n)] for n in kernel_sizes.tolist()]
-        if kernel_volume % 2 == 1:
-            offsets = [offset[::-1] for offset in itertools.product(*axes[::-1])]
-        else:
-            offsets = list(itertools.product(*axes))
-        scale = torch.cat([tensor_strides.to(coords), coords.new_ones(1)])
-        numbers = sphash((coords * scale).int(), coords.new_tensor(offsets).int())
-        return _padded(self._find(numbers).T)
+        table = _inserted(self._coords)
+        first, place = _distinct(sphash(coords))
+        rows = rows_around(
+            table[:, [3, 0, 1, 2]],
+            coords[first][:, [3, 0, 1, 2]],
+            tuple(kernel_sizes.tolist()),
+            tuple(tensor_strides.tolist()),
+        )
+        return _padded(rows.T[place])
 
-    def _find(self, keys: Tensor) -> Tensor:
-        if self._numbers is None:
-            raise ValueError("GPUHashTable: nothing was inserted")
-        return (sphashquery(keys, self._numbers) + 1).int()
+
+def _inserted(tensor: Tensor | None) -> Tensor:
+    if tensor is None:
+        raise ValueError("GPUHashTable: nothing was inserted")
+    return tensor
+
+
+def _distinct(numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """A row that has each of the distinct ones, and which of them each row has."""
+    distinct, place = torch.unique(numbers, return_inverse=True)
+    first = place.new_zeros(len(distinct))
+    return first.scatter_(0, place, torch.arange(len(place), device=place.device)), place
 
 
 def _padded(rows: Tensor) -> Tensor:
-    padded = rows.new_zeros(-(-len(rows) // BLOCK) * BLOCK, *rows.shape[1:])
-    padded[: len(rows)] = rows
+    """Rows and one, in whole blocks."""
+    num_lines = -(-len(rows) // BLOCK) * BLOCK
+    padded = torch.zeros(num_lines, *rows.shape[1:], dtype=torch.int32, device=rows.device)
+    padded[: len(rows)] = rows + 1
     return padded
