@@ -3,7 +3,7 @@
     from elite_ops.compat import torch_scatter
 
 in place of `import torch_scatter`; or `elite_ops.compat.torch_scatter.install()` before anything
-imports it. Made after torch_scatter 2.1; what differs is said in the modules' texts.
+imports it. Made after torch_scatter 2.1; what differs is said at `scatter`.
 """
 
 from elite_ops.compat.installation import install_package

@@ -1,9 +1,4 @@
-"""Reductions and copies by a sorted index along its last dimension, as torch_scatter's.
-
-They take what `scatter` does (see `elite_ops.compat.torch_scatter.scatter`), but the dimension is
-the last one of `index`, whose leading dimensions are those of `src` or 1, and means of integers are
-rounded towards 0. The index may be in any order here.
-"""
+"""Reductions and copies by a sorted index along its last dimension."""
 
 from __future__ import annotations
 
@@ -28,7 +23,7 @@ __all__ = [
 def segment_sum_coo(
     src: Tensor, index: Tensor, out: Tensor | None = None, dim_size: int | None = None
 ) -> Tensor:
-    """Adds up the values of each place, and what is in `out`; 0 where there are none."""
+    """Adds up the values of each place, and what is in `out`; arguments as of `segment_coo`."""
     sums = _reduce.total(src, _groups("segment_sum_coo", src, index, out, dim_size))
     return sums if out is None else out.add_(sums)
 
@@ -45,7 +40,8 @@ def segment_mean_coo(
 ) -> Tensor:
     """Averages the values of each place; 0 where there are none.
 
-    What is in `out` is added to the sums before they are divided by the number of values.
+    Arguments as of `segment_coo`. What is in `out` is added to the sums before they are divided by
+    the number of values.
     """
     groups = _groups("segment_mean_coo", src, index, out, dim_size)
     return _reduce.mean(src, groups, out, "trunc")
@@ -54,14 +50,14 @@ def segment_mean_coo(
 def segment_max_coo(
     src: Tensor, index: Tensor, out: Tensor | None = None, dim_size: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The largest value of each place, and which it is; see `scatter_max`."""
+    """The largest value of each place, and which it is; as `scatter_max`."""
     return _reduce.extremes(src, _groups("segment_max_coo", src, index, out, dim_size), "max", out)
 
 
 def segment_min_coo(
     src: Tensor, index: Tensor, out: Tensor | None = None, dim_size: int | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The smallest value of each place, and which it is; see `scatter_max`."""
+    """The smallest value of each place, and which it is; as `scatter_max`."""
     return _reduce.extremes(src, _groups("segment_min_coo", src, index, out, dim_size), "min", out)
 
 
@@ -72,7 +68,22 @@ def segment_coo(
     dim_size: int | None = None,
     reduce: str = "sum",
 ) -> Tensor:
-    """Reduces by name: "sum" or "add", "mean", "min", "max"."""
+    """Reduces the values that an index sends to each place, as `scatter` does.
+
+    The dimension is the last one of `index`, and means of integers are rounded towards 0.
+
+    Args:
+        src: values of any shape; floating or integer.
+        index: the place of each value along the last dimension of the index, int64 or int32; its
+            leading dimensions are those of `src` or 1. In any order, where torch_scatter wants it
+            sorted.
+        out: a tensor that the result is combined with, in place, and which is returned.
+        dim_size: the size of the result there, where `out` is not given. Without both, one more
+            than the largest index.
+        reduce: "sum" or "add", "mean", "min" or "max".
+
+    Returns, raises, and is differentiable, as `scatter`.
+    """
     if reduce in ("sum", "add"):
         return segment_sum_coo(src, index, out, dim_size)
     if reduce == "mean":

@@ -1,20 +1,4 @@
-"""Reductions and copies by where each place's values begin, as torch_scatter's `segment_csr`.
-
-All functions take:
-    src: values of any shape; floating or integer.
-    indptr: [..., M + 1] int64 (or int32): place m has the values indptr[m] to indptr[m + 1] - 1
-        along the last dimension of `indptr`, whose leading dimensions are those of `src` or 1.
-        Rising; values before the first and from the last on are left out.
-    out: a tensor that the result is written to, and which is returned.
-
-They raise a ValueError, TypeError or IndexError where these make no sense.
-
-*Differentiable:* in `src`; of `max` and `min` the gradient goes to the value that was taken.
-*Sync:* none, but `gather_csr` without `out`. On CUDA offsets that fall are reported by
-`elite_ops.check_device_errors`.
-*Deterministic:* yes.
-*Source:* torch_scatter 2.1; see `elite_ops.compat.torch_scatter.scatter`.
-"""
+"""Reductions and copies by where each place's values begin."""
 
 from __future__ import annotations
 
@@ -37,7 +21,7 @@ __all__ = [
 
 
 def segment_sum_csr(src: Tensor, indptr: Tensor, out: Tensor | None = None) -> Tensor:
-    """Adds up the values of each place; 0 where there are none."""
+    """Adds up the values of each place; arguments as of `segment_csr`."""
     sums = _reduce.total(src, Groups.by_offsets("segment_sum_csr", src, indptr, out))
     return _written(src, sums, out)
 
@@ -58,7 +42,8 @@ def segment_max_csr(
 ) -> tuple[Tensor, Tensor]:
     """The largest value of each place, and which value along the dimension it is.
 
-    Where there is none, 0 and the size of `src` there. Of equal values the first counts.
+    Arguments as of `segment_csr`. Where there is no value, 0 and the size of `src` there. Of equal
+    values the first counts.
     """
     groups = Groups.by_offsets("segment_max_csr", src, indptr, out)
     values, places = _reduce.extremes(src, groups, "max")
@@ -77,7 +62,29 @@ def segment_min_csr(
 def segment_csr(
     src: Tensor, indptr: Tensor, out: Tensor | None = None, reduce: str = "sum"
 ) -> Tensor:
-    """Reduces by name: "sum" or "add", "mean", "min", "max"."""
+    """Reduces the values of each place, which are neighbours.
+
+    Args:
+        src: values of any shape; floating or integer.
+        indptr: [..., M + 1] int64 or int32, rising: place m has the values indptr[m] to
+            indptr[m + 1] - 1 along the last dimension of `indptr`, whose leading dimensions are
+            those of `src` or 1. Values before the first and from the last offset on are left out.
+        out: a tensor that the result is written to, and which is returned.
+        reduce: "sum" or "add", "mean", "min" or "max".
+
+    Returns:
+        A tensor like `src`, of size M along that dimension. A place without values has 0.
+
+    Raises:
+        ValueError, TypeError: as `scatter`.
+        IndexError: if `indptr` falls, or leaves [0, N]. On CUDA the result is 0, and the error is
+            reported by `elite_ops.check_device_errors`.
+
+    *Differentiable:* in `src`, twice; the gradient of "max" and "min" goes to the value taken.
+    *Sync:* none.
+    *Deterministic:* yes.
+    *Source:* torch_scatter 2.1; what differs is said at `scatter`.
+    """
     if reduce in ("sum", "add"):
         return segment_sum_csr(src, indptr, out)
     if reduce == "mean":
@@ -101,6 +108,12 @@ def gather_csr(src: Tensor, indptr: Tensor, out: Tensor | None = None) -> Tensor
         indptr: where each place begins.
         out: a tensor that the values are written to, and which is returned; what no place has is
             left as it is. Without it, the result is of the size of the last offset.
+
+    Raises:
+        ValueError, TypeError, IndexError: as `segment_csr`.
+
+    *Differentiable:* in `src`, as the sum over the copies. *Sync:* without `out` once.
+    *Deterministic:* yes.
     """
     dim, offsets = expanded_offsets("gather_csr", src, indptr)
     size = indptr.shape[-1] - 1

@@ -253,6 +253,23 @@ def test_non_contiguous_values(reduce: str, device: torch.device) -> None:
     assert torch.equal(ts.scatter(src, index, 0, reduce=reduce), want)
 
 
+@pytest.mark.parametrize("reduce", ["max", "min"])
+def test_nan_and_infinity_are_extremes(reduce: str, device: torch.device) -> None:
+    """As in torch.amax, where torch_scatter passes over them."""
+    src = torch.tensor([1.0, torch.nan, 3, torch.inf, -torch.inf], device=device)
+    index = torch.tensor([0, 0, 1, 2, 3], device=device)
+    values = ts.scatter(src, index, reduce=reduce)
+    assert_close(values, src[1:], equal_nan=True)
+
+
+@each_name
+def test_tensors_without_data(reduce: str) -> None:
+    src, index = torch.empty(10, 4, device="meta"), torch.empty(10, device="meta").long()
+    out = ts.scatter(src, index, 0, dim_size=3, reduce=reduce)
+    assert out.is_meta
+    assert out.shape == (3, 4)
+
+
 @each_name
 def test_torch_compile(reduce: str, device: torch.device) -> None:
     src = torch.randn(30, 5, device=device, requires_grad=True)

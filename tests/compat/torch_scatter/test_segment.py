@@ -8,6 +8,7 @@ from scatter_cases import truth, truth_places
 from torch import Tensor
 from torch.testing import assert_close
 
+import elite_ops
 from elite_ops.compat import torch_scatter as ts
 
 SIZE = 6
@@ -246,6 +247,15 @@ def test_places_out_of_range(name: str) -> None:
     else:
         with pytest.raises(IndexError, match=rf"^{name}: `index` must be in \[0, \d\), got -1"):
             function(VALUES, torch.tensor([-1, 0, 1]))
+
+
+def test_offsets_that_fall_on_a_device(cuda: torch.device) -> None:
+    if cuda.type == "cpu" and not elite_ops._C.emulates_cuda:
+        pytest.skip("the CPU's kernels raise at once")
+    src, indptr = torch.ones(3, device=cuda), torch.tensor([0, 2, 1], device=cuda)
+    assert ts.segment_csr(src, indptr).tolist() == [0, 0]
+    with pytest.raises(IndexError, match="segments_from_csr"):
+        elite_ops.check_device_errors()
 
 
 def test_other_errors() -> None:
