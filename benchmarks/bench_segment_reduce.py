@@ -3,6 +3,7 @@ import torch
 from workloads import scan_voxels
 
 import elite_ops
+from elite_ops.compat import torch_scatter
 from elite_ops.reference import segment_reduce as reference
 
 CHANNELS = 64
@@ -67,16 +68,19 @@ def from_index(name, index, num_voxels):
         places = index[:, None].expand_as(src)
         return out.scatter_reduce(0, places, src, reduction, include_self=False)
 
+    face = name.removeprefix("segment_")
     return {
         "elite_ops": lambda src: reduce(src, elite_ops.Segments.from_coo(index, num_voxels)),
         "elite_ops, segments made before": lambda src: reduce(src, segments),
+        "compat.torch_scatter": lambda src: torch_scatter.scatter(src, index, 0, reduce=face),
         "torch": scatter,
     }
 
 
 @pytest.mark.benchmark(group="segment_reduce from an index")
 @pytest.mark.parametrize(
-    "implementation", ["elite_ops", "elite_ops, segments made before", "torch"]
+    "implementation",
+    ["elite_ops", "elite_ops, segments made before", "compat.torch_scatter", "torch"],
 )
 @pytest.mark.parametrize("name", ["segment_mean", "segment_max"])
 def bench_from_an_index(timed, device, implementation, name):

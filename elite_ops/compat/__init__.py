@@ -1,1 +1,1 @@
-"""Other libraries' names on these kernels: code written for them runs after one changed import."""
+"""Faces of other libraries on elite_ops: change one import."""

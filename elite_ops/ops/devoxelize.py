@@ -14,7 +14,7 @@ from elite_ops.ops.voxel_to_point import voxel_to_point
 from elite_ops.registration import register_fake
 from elite_ops.voxel_set import VoxelSet
 
-__all__ = ["devoxelize"]
+__all__ = ["devoxelize", "weighted_rows"]
 
 CORNERS = 8
 MODES = ("trilinear", "nearest")
@@ -86,26 +86,30 @@ def devoxelize(
     )
     if mode == "nearest":
         return voxel_to_point(features, build_segments(rows.flatten(), len(voxels)))
-    return transition(features, _operator(rows, weights, len(voxels)))
+    return transition(features, weighted_rows(rows, weights, len(voxels)))
 
 
-def _operator(
-    rows: Tensor,  # [N, CORNERS] int32
-    weights: Tensor,  # [N, CORNERS]
-    num_voxels: int,
+def weighted_rows(
+    rows: Tensor,  # [N, K] int32
+    weights: Tensor,  # [N, K] float32
+    num_rows: int,
 ) -> Transition:
-    """The weighted mean as a matrix, which leaves out corners without a voxel."""
-    columns, num_points = rows.flatten(), rows.shape[0]
-    entries = torch.arange(CORNERS * num_points, dtype=torch.int32, device=rows.device)
-    point = torch.where(columns >= 0, entries // CORNERS, -1)
-    by_point, by_voxel = build_all_segments([point, columns], [num_points, num_voxels])
+    """The weighted sum of K rows for each of N points as a matrix, which leaves out rows of -1.
+
+    Raises:
+        IndexError: as `build_segments`.
+    """
+    columns, (num_points, per_point) = rows.flatten(), rows.shape
+    entries = torch.arange(per_point * num_points, dtype=torch.int32, device=rows.device)
+    point = torch.where(columns >= 0, entries // per_point, -1)
+    by_point, by_row = build_all_segments([point, columns], [num_points, num_rows])
 
     def matrix(segments: Segments, columns: Tensor) -> CsrMatrix:
         order = segments.order
         sorted_weights = weights.flatten().index_select(0, order)
         return CsrMatrix(segments.offsets, columns.index_select(0, order), sorted_weights)
 
-    return Transition(matrix(by_point, columns), matrix(by_voxel, point))
+    return Transition(matrix(by_point, columns), matrix(by_row, point))
 
 
 def _check(features: Tensor, voxels: VoxelSet, mode: str) -> None:
