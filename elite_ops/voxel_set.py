@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from elite_ops._extension import on_cuda
+from elite_ops.arguments import integer
 from elite_ops.errors import check_device_errors
 from elite_ops.kernel_geometry import MAX_CELLS, KernelGeometry
 from elite_ops.kernel_map import KernelMap
@@ -46,8 +47,11 @@ class VoxelSet:
         *,
         num_rows: Tensor | None = None,  # [] int64
     ) -> None:
-        self._check(indices, spatial_shape, batch_size)
-        self._fill(_with_version(indices), tuple(spatial_shape), batch_size, num_rows)
+        num_axes = len(spatial_shape) if hasattr(spatial_shape, "__len__") else 1
+        shape = per_axis("VoxelSet", "spatial_shape", spatial_shape, num_axes)
+        batch_size = integer("VoxelSet", "batch_size", batch_size)
+        self._check(indices, shape, batch_size)
+        self._fill(_with_version(indices), shape, batch_size, num_rows)
 
     def _fill(
         self, indices: Any, spatial_shape: tuple[int, ...], batch_size: int, num_rows: Any
@@ -276,14 +280,12 @@ class VoxelSet:
             )
 
     @staticmethod
-    def _check(indices: Tensor, spatial_shape: Sequence[int], batch_size: int) -> None:
-        shape = per_axis("VoxelSet", "spatial_shape", tuple(spatial_shape), len(spatial_shape))
+    def _check(indices: Tensor, shape: tuple[int, ...], batch_size: int) -> None:
         if len(shape) not in (2, 3) or not all(1 <= size <= MAX_CELLS for size in shape):
             raise ValueError(
                 "VoxelSet: `spatial_shape` must be two or three numbers of cells between 1 and "
-                f"2^24, got {tuple(spatial_shape)}"
+                f"2^24, got {shape}"
             )
-        (batch_size,) = per_axis("VoxelSet", "batch_size", batch_size, 1)
         if batch_size < 1:
             raise ValueError(f"VoxelSet: `batch_size` must be at least 1, got {batch_size}")
         if indices.dim() != 2 or indices.shape[1] != len(shape) + 1:

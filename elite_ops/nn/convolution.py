@@ -8,12 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from elite_ops.arguments import integer
 from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap
 from elite_ops.nn.module import SparseModule
 from elite_ops.ops.sparse_conv import sparse_conv
 from elite_ops.ops.sparse_depthwise_conv import sparse_depthwise_conv
-from elite_ops.per_axis import per_axis
 from elite_ops.sparse_tensor import SparseTensor
 from elite_ops.voxel_set import VoxelSet
 
@@ -36,32 +36,34 @@ class SparseConvolution(SparseModule):
         in_channels: int,
         out_channels: int,
         geometry: KernelGeometry,
-        *,
-        groups: int = 1,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        groups: int,
+        bias: bool,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        for argument, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if per_axis(name, argument, channels, 1) < (0,):
-                raise ValueError(f"{name}: `{argument}` must not be negative, got {channels}")
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        self.in_channels = self._integer("in_channels", in_channels)
+        self.out_channels = self._integer("out_channels", out_channels)
+        self.groups = self._integer("groups", groups)
+        if self.groups == 0 or self.in_channels % self.groups or self.out_channels % self.groups:
             raise ValueError(
-                f"{name}: `groups` must divide `in_channels` ({in_channels}) and `out_channels` "
-                f"({out_channels}), got {groups}"
+                f"{type(self).__name__}: `groups` must divide `in_channels` ({in_channels}) and "
+                f"`out_channels` ({out_channels}), got {groups}"
             )
-        self.in_channels = in_channels
-        self.out_channels = out_channels
         self.geometry = geometry
-        self.groups = groups
         shape = (*geometry.kernel_size, *self.weight_channels())
         self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         self.bias = (
             nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
         )
         self.reset_parameters()
+
+    def _integer(self, argument: str, value: int) -> int:
+        name = type(self).__name__
+        number = integer(name, argument, value)
+        if number < 0:
+            raise ValueError(f"{name}: `{argument}` must not be negative, got {number}")
+        return number
 
     def weight_channels(self) -> tuple[int, int]:
         """The weight's last two dimensions, those of torch's layer of the same name."""

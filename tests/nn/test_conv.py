@@ -358,7 +358,12 @@ BAD: list[tuple[type[Exception], str, Any]] = [
         "`output_padding` must be smaller",
         lambda: SparseConvTranspose3d(2, 2, 3, 2, 0, 2),
     ),
+    (ValueError, "`groups` must divide", lambda: SparseConv3d(3, 4, 3, groups=0)),
+    (ValueError, "`groups` must not be negative", lambda: SparseConv3d(3, 4, 3, groups=-1)),
+    (TypeError, "`groups` must be an integer", lambda: SparseConv3d(3, 4, 3, groups=1.0)),
     (ValueError, "`in_channels` must not be negative", lambda: SparseConv2d(-1, 2, 3)),
+    (TypeError, "`in_channels` must be an integer", lambda: SubmanifoldConv3d((2,), 2)),
+    (TypeError, "`out_channels` must be an integer", lambda: SparseInverseConv2d(2, 2.0, 3)),
 ]
 
 
