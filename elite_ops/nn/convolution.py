@@ -88,9 +88,12 @@ class SparseConvolution(SparseModule):
         return self.weight.permute(-1, -2, *range(self.num_axes))
 
     def reset_parameters(self) -> None:
-        """The distribution of torch's convolutions: uniform within 1 / sqrt(fan_in)."""
-        fan_in = self.in_channels // self.groups * math.prod(self.kernel_size)
-        bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0.0
+        """The distribution of torch's layer whose weight has the layout of `torch_weight`.
+
+        Uniform within 1 / sqrt(fan), where a transposed convolution has a fan of its outputs.
+        """
+        fan = math.prod(self.torch_weight.shape[1:])
+        bound = 1 / math.sqrt(fan) if fan > 0 else 0.0
         nn.init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
             nn.init.uniform_(self.bias, -bound, bound)

@@ -327,15 +327,34 @@ def test_second_derivatives(device: torch.device) -> None:
     assert torch.autograd.gradgradcheck(run, (x.features, down.weight))
 
 
-def test_initial_weights_are_distributed_as_in_torch() -> None:
-    for ours, dense in (
-        (SubmanifoldConv3d(64, 64), nn.Conv3d(64, 64, 3)),
-        (SparseConv2d(64, 128, 3, groups=4), nn.Conv2d(64, 128, 3, groups=4)),
-    ):
-        assert_close(ours.weight.std(), dense.weight.std(), rtol=0.01, atol=0)
-        assert_close(ours.weight.abs().max(), dense.weight.abs().max(), rtol=0.01, atol=0)
-        assert ours.bias is not None
-        assert ours.bias.abs().max() <= dense.weight.abs().max() * 1.01
+INITIALIZED: list[tuple[Any, Any, Any, dict[str, Any]]] = [
+    (SubmanifoldConv3d, nn.Conv3d, (64, 48, 3), {}),
+    (SubmanifoldConv2d, nn.Conv2d, (32, 96, (5, 3)), {"dilation": 2}),
+    (SparseConv3d, nn.Conv3d, (48, 96, (1, 3, 5)), {}),
+    (SparseConv2d, nn.Conv2d, (64, 128, 3), {"groups": 4}),
+    (SparseConvTranspose3d, nn.ConvTranspose3d, (96, 24, 3), {}),
+    (SparseConvTranspose3d, nn.ConvTranspose3d, (24, 96, (2, 3, 4)), {"groups": 3}),
+    (SparseConvTranspose2d, nn.ConvTranspose2d, (128, 32, 4), {"groups": 2}),
+    (SparseInverseConv3d, nn.Conv3d, (64, 32, 3), {}),  # whose layout its weight has
+    (SparseInverseConv2d, nn.Conv2d, (64, 256, 2), {"groups": 2}),
+]
+
+
+@pytest.mark.parametrize(("kind", "dense_kind", "numbers", "options"), INITIALIZED)
+def test_initial_values_are_distributed_as_in_torch(
+    kind: Any, dense_kind: Any, numbers: Any, options: dict[str, Any]
+) -> None:
+    """Uniform, so that the bounds say all."""
+    conv, dense = kind(*numbers, **options), dense_kind(*numbers, **options)
+    assert conv.torch_weight.shape == dense.weight.shape
+    fan_in, _ = nn.init._calculate_fan_in_and_fan_out(dense.weight)
+    bound = fan_in**-0.5
+    for ours, theirs in ((conv.weight, dense.weight), (conv.bias, dense.bias)):
+        least = 0.999 if ours is conv.weight else 0.85  # of some 20000 values, and of 24 or more
+        for values in (ours, theirs):
+            assert least * bound < values.abs().max() <= bound * (1 + 1e-6)
+            assert abs(values.mean()) < 4 * bound / (3 * values.numel()) ** 0.5
+    assert_close(conv.weight.std().item(), bound / 3**0.5, rtol=0.02, atol=0)
 
 
 def test_torch_initializers_find_the_right_fan() -> None:
