@@ -209,6 +209,7 @@ pytree.register_pytree_node(
     lambda children, _: _unchecked(*children),
     serialized_type_name="elite_ops.SparseTensor",
 )
+torch.serialization.add_safe_globals([SparseTensor])
 
 
 def _unchecked(features: Any, voxels: Any) -> SparseTensor:

@@ -51,7 +51,7 @@ class VoxelSet:
         shape = per_axis("VoxelSet", "spatial_shape", spatial_shape, num_axes)
         batch_size = integer("VoxelSet", "batch_size", batch_size)
         self._check(indices, shape, batch_size)
-        self._fill(_with_version(indices), shape, batch_size, num_rows)
+        self._fill(indices, shape, batch_size, num_rows)
 
     def _fill(
         self, indices: Any, spatial_shape: tuple[int, ...], batch_size: int, num_rows: Any
@@ -60,12 +60,26 @@ class VoxelSet:
         self.spatial_shape = spatial_shape
         self.batch_size = batch_size
         self.num_rows = num_rows
+        self._start()
+
+    def _start(self) -> None:
+        """Without anything that was made from `indices`."""
+        self.indices = _with_version(self.indices)
         self._origin: tuple[VoxelSet, KernelMap, int] | None = None  # and the set's version
         self._maps: dict[KernelGeometry, KernelMap] = {}
         # Weak, since an output knows the set that it was made from.
         self._outputs: dict[KernelGeometry, weakref.ref[VoxelSet]] = {}
-        self._version: int = 0 if torch.compiler.is_compiling() else getattr(indices, "_version", 0)
+        is_counted = isinstance(self.indices, Tensor) and not torch.compiler.is_compiling()
+        self._version: int = self.indices._version if is_counted else 0
         self._is_checked = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles have the voxels, and neither maps nor an origin."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._start()
 
     def __len__(self) -> int:
         return self.indices.shape[0]
@@ -253,11 +267,7 @@ class VoxelSet:
 
     def _forget_stale_maps(self) -> None:
         if self._is_changed:
-            self._maps.clear()
-            self._outputs.clear()
-            self._origin = None
-            self._is_checked = False
-            self._version = self.indices._version
+            self._start()
 
     def _check_geometry(self, geometry: KernelGeometry) -> None:
         if geometry.num_axes != self.num_axes:
@@ -314,11 +324,13 @@ def _unflatten(children: Any, context: Any) -> VoxelSet:
 pytree.register_pytree_node(
     VoxelSet, _flatten, _unflatten, serialized_type_name="elite_ops.VoxelSet"
 )
+torch.serialization.add_safe_globals([VoxelSet])
 
 
-def _with_version(indices: Tensor) -> Tensor:
+def _with_version(indices: Any) -> Any:
     """A tensor that counts its changes in place, which those made in inference mode don't."""
-    if torch.compiler.is_compiling() or not indices.is_inference():
+    is_tensor = isinstance(indices, Tensor)
+    if torch.compiler.is_compiling() or not is_tensor or not indices.is_inference():
         return indices
     with torch.inference_mode(False):
         return indices.clone()
