@@ -61,7 +61,7 @@ class Case:
         return len(self.kernel)
 
     def sparse_tensor(
-        self, device: torch.device | str, channels: int | None = None
+        self, device: torch.device | str = "cpu", channels: int | None = None
     ) -> SparseTensor:
         generator = torch.Generator().manual_seed(self.seed)
         occupied = torch.rand(self.batch_size, *self.shape, generator=generator) < self.density
