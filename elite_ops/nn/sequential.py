@@ -76,8 +76,27 @@ def _is_plain(module: nn.Module) -> bool:
 
 
 def _on_features(module: nn.Module, features: Tensor) -> Tensor:
-    if isinstance(module, _BatchNorm) and module.training and torch.compiler.is_compiling():
+    if isinstance(module, _BatchNorm) and torch.compiler.is_compiling():
+        if _uses_statistics_of_training(module):
+            return _normalize(module, features)
         # Batch norm wants more than one row; said here, a compiler need not know their number.
         torch._check(features.shape[0] > 1)  # type: ignore[no-untyped-call]
     out: Tensor = module(features)
     return out
+
+
+def _uses_statistics_of_training(norm: _BatchNorm) -> bool:
+    is_plain = type(norm) in (nn.BatchNorm1d, nn.SyncBatchNorm)
+    has_hooks = norm._forward_hooks or norm._forward_pre_hooks
+    return is_plain and not (norm.training or norm.running_mean is None or has_hooks)
+
+
+def _normalize(norm: _BatchNorm, features: Tensor) -> Tensor:
+    """What `norm` does, without a look at whether there are rows, which a compiler can't know."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    wide = features.to(torch.promote_types(features.dtype, torch.float32))
+    out = (wide - norm.running_mean) * (norm.running_var.to(wide.dtype) + norm.eps).rsqrt()
+    if norm.affine:
+        out = out * norm.weight + norm.bias
+    return out.to(features.dtype)
