@@ -36,7 +36,7 @@ class VoxelSet:
 
     Raises:
         ValueError: if a shape makes no sense.
-        TypeError: if `indices` is not int32, or a number no integer.
+        TypeError: if `indices` is no tensor of int32, or a number no integer.
     """
 
     def __init__(
@@ -160,6 +160,8 @@ class VoxelSet:
             ValueError: if numbers of axes, samples or devices differ, or one is a padded buffer.
         """
         self._check_geometry(geometry)
+        if not isinstance(output, VoxelSet):
+            raise TypeError(f"VoxelSet: `output` must be a VoxelSet, got {type(output).__name__}")
         for name in ("num_axes", "batch_size", "device"):
             ours, theirs = getattr(self, name), getattr(output, name)
             if ours != theirs:
@@ -298,6 +300,8 @@ class VoxelSet:
             )
         if batch_size < 1:
             raise ValueError(f"VoxelSet: `batch_size` must be at least 1, got {batch_size}")
+        if not isinstance(indices, Tensor):
+            raise TypeError(f"VoxelSet: `indices` must be a Tensor, got {type(indices).__name__}")
         if indices.dim() != 2 or indices.shape[1] != len(shape) + 1:
             raise ValueError(
                 f"VoxelSet: `indices` must be [V, {len(shape) + 1}], got shape "

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from elite_ops.arguments import integer
 from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap
-from elite_ops.nn.module import SparseModule
+from elite_ops.nn.module import SparseModule, check_sparse
 from elite_ops.ops.sparse_conv import sparse_conv
 from elite_ops.ops.sparse_depthwise_conv import sparse_depthwise_conv
 from elite_ops.sparse_tensor import SparseTensor
@@ -98,6 +98,14 @@ class SparseConvolution(SparseModule):
         if self.bias is not None:
             nn.init.uniform_(self.bias, -bound, bound)
 
+    def check_input(self, x: SparseTensor) -> None:
+        check_sparse(self, x)
+        if x.features.shape[1] != self.in_channels:
+            raise ValueError(
+                f"{type(self).__name__}: `x` must have {self.in_channels} channels, got "
+                f"{x.features.shape[1]}"
+            )
+
     def connect(self, voxels: VoxelSet) -> tuple[VoxelSet, KernelMap]:
         """The output voxels, and the map that leads there."""
         return voxels.kernel_map(self.geometry)
@@ -110,6 +118,7 @@ class SparseConvolution(SparseModule):
         return grouped_conv(features, weight, kernel_map, self.bias, self.groups)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
+        self.check_input(x)
         voxels, kernel_map = self.connect(x.voxels)
         return SparseTensor(self.convolve(x.features, kernel_map), voxels)
 
@@ -133,6 +142,7 @@ class ConvolutionOnto(SparseConvolution):
         """Convolves `x`; with `output`, onto these voxels instead of those that it reaches."""
         if output is None:
             return super().forward(x)
+        self.check_input(x)
         kernel_map = x.voxels.kernel_map_onto(output, self.geometry)
         return SparseTensor(self.convolve(x.features, kernel_map), output)
 

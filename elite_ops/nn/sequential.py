@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from elite_ops.nn.module import SparseModule
+from elite_ops.nn.module import SparseModule, check_sparse
 from elite_ops.sparse_tensor import SparseTensor
 
 __all__ = ["OnFeatures", "SparseSequential"]
@@ -26,6 +26,7 @@ class SparseSequential(nn.Sequential, SparseModule):
     """
 
     def forward(self, x: SparseTensor) -> SparseTensor:
+        check_sparse(self, x)
         for name, module in zip(self._modules, self, strict=True):
             x = _apply(module, x, name)
         return x
@@ -39,6 +40,7 @@ class OnFeatures(SparseModule):
         self.module = module
 
     def forward(self, x: SparseTensor) -> SparseTensor:
+        check_sparse(self, x)
         return x.replace(self.module(x.features))
 
 
