@@ -14,7 +14,7 @@ from elite_ops.kernel_geometry import KernelGeometry
 __all__ = ["KernelMap", "RowOrder"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class RowOrder:
     """The output rows in an order in which neighbours meet much the same offsets."""
 

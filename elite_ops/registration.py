@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd.forward_ad import _set_fwd_grad_enabled
 
 from elite_ops import _C
 
@@ -20,6 +22,8 @@ __all__ = [
 
 # The ops that have a derivative.
 DIFFERENTIABLE: set[str] = set()
+
+_DERIVATIVES = torch.library.Library("elite_ops", "IMPL")  # type: ignore[no-untyped-call]
 
 # What the extension says about every op: no forward-mode derivative, no torch.jit.trace.
 refuse_missing_derivatives: Callable[[], None] = _C.refuse_missing_derivatives
@@ -56,7 +60,8 @@ def register_autograd(
 
     `refuse_missing_derivatives` sees to the ops for which this is never called.
     """
-    torch.library.register_autograd(f"elite_ops::{op}", backward, setup_context=setup_context)
+    kernel = _autograd_kernel(getattr(torch.ops.elite_ops, op).default, backward, setup_context)
+    _DERIVATIVES.impl(op, kernel, "Autograd", with_keyset=True)  # type: ignore[no-untyped-call]
     DIFFERENTIABLE.add(op)
 
 
@@ -67,6 +72,53 @@ def compute_in_float32_under_autocast(op: str) -> None:
     """
     for device_type in ("cpu", "cuda"):
         torch.library.register_autocast(f"elite_ops::{op}", device_type, torch.float32)
+
+
+class _Derivative(torch.autograd.Function):
+    """A step of the backward pass that is recorded inside the dispatcher.
+
+    There, transforms such as `torch.func.grad` have already peeled off their level of the tensors;
+    a Function would have them do so again, and asks for another interface.
+    """
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        with enable_single_level_autograd_function():
+            return super(torch.autograd.Function, cls).apply(*args)  # type: ignore[misc]
+
+
+def _autograd_kernel(
+    op: Any, backward: Callable[..., Any], setup_context: Callable[..., None] | None
+) -> Callable[..., Any]:
+    """What `torch.library.register_autograd` registers, for transforms of `torch.func` as well."""
+
+    def redispatch(keys: Any, args: tuple[Any, ...]) -> Any:
+        with torch._C._AutoDispatchBelowAutograd():
+            return op.redispatch(keys & torch._C._after_autograd_keyset, *args)
+
+    def forward(ctx: Any, *args_and_keys: Any) -> Any:
+        *args, keys = args_and_keys
+        # A Function records nothing in its forward, where transforms around this one want to.
+        with torch.enable_grad(), _set_fwd_grad_enabled(True):
+            out = redispatch(keys, tuple(args))
+        if setup_context is not None:
+            # The dispatcher has removed arguments that equal their defaults.
+            rest = [argument.default_value for argument in op._schema.arguments[len(args) :]]
+            setup_context(ctx, (*args, *rest), out)
+        return out
+
+    def backward_of_all(ctx: Any, *grads: Any) -> tuple[Any, ...]:
+        return (*backward(ctx, *grads), None)  # for the keys
+
+    members = {"forward": staticmethod(forward), "backward": staticmethod(backward_of_all)}
+    derivative = type(op._opname, (_Derivative,), members)
+
+    def kernel(keys: Any, *args: Any) -> Any:
+        if torch.is_grad_enabled() and torch._C._any_requires_grad(*args):
+            return derivative.apply(*args, keys)  # type: ignore[attr-defined]
+        return redispatch(keys, args)
+
+    return kernel
 
 
 def _schema(op: str) -> Any:

@@ -27,6 +27,7 @@ class SparseTensor:
 
     Raises:
         ValueError: if there are not as many rows of features as voxels, or devices differ.
+        TypeError: if `features` is no tensor, or `voxels` no `VoxelSet`.
     """
 
     def __init__(
@@ -34,6 +35,15 @@ class SparseTensor:
         features: Tensor,  # [V, C]
         voxels: VoxelSet,
     ) -> None:
+        for name, value, kind in (("features", features, Tensor), ("voxels", voxels, VoxelSet)):
+            if not isinstance(value, kind):
+                raise TypeError(
+                    f"SparseTensor: `{name}` must be a {kind.__name__}, got {type(value).__name__}"
+                )
+        if features.dim() != 2:
+            raise ValueError(
+                f"SparseTensor: `features` must be [V, C], got shape {tuple(features.shape)}"
+            )
         if features.shape[0] != voxels.indices.shape[0]:
             raise ValueError(
                 "SparseTensor: `features` must have one row per voxel, got "
@@ -167,6 +177,9 @@ def cat(tensors: Sequence[SparseTensor]) -> SparseTensor:
     """
     if not tensors:
         raise ValueError("cat: `tensors` must hold one or more, got none")
+    for x in tensors:
+        if not isinstance(x, SparseTensor):
+            raise TypeError(f"cat: `tensors` must hold SparseTensors, got {type(x).__name__}")
     first = tensors[0]
     if all(x.voxels is first.voxels for x in tensors):
         return first.replace(torch.cat([x.features for x in tensors], dim=1))
@@ -209,6 +222,7 @@ pytree.register_pytree_node(
     lambda children, _: _unchecked(*children),
     serialized_type_name="elite_ops.SparseTensor",
 )
+torch.serialization.add_safe_globals([SparseTensor])
 
 
 def _unchecked(features: Any, voxels: Any) -> SparseTensor:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.utils import _pytree as pytree
 
 from elite_ops._extension import on_cuda
+from elite_ops.arguments import integer
 from elite_ops.errors import check_device_errors
 from elite_ops.kernel_geometry import MAX_CELLS, KernelGeometry
 from elite_ops.kernel_map import KernelMap
@@ -35,7 +36,7 @@ class VoxelSet:
 
     Raises:
         ValueError: if a shape makes no sense.
-        TypeError: if `indices` is not int32, or a number no integer.
+        TypeError: if `indices` is no tensor of int32, or a number no integer.
     """
 
     def __init__(
@@ -46,8 +47,11 @@ class VoxelSet:
         *,
         num_rows: Tensor | None = None,  # [] int64
     ) -> None:
-        self._check(indices, spatial_shape, batch_size)
-        self._fill(with_version(indices), tuple(spatial_shape), batch_size, num_rows)
+        num_axes = len(spatial_shape) if hasattr(spatial_shape, "__len__") else 1
+        shape = per_axis("VoxelSet", "spatial_shape", spatial_shape, num_axes)
+        batch_size = integer("VoxelSet", "batch_size", batch_size)
+        self._check(indices, shape, batch_size)
+        self._fill(indices, shape, batch_size, num_rows)
 
     def _fill(
         self, indices: Any, spatial_shape: tuple[int, ...], batch_size: int, num_rows: Any
@@ -56,12 +60,26 @@ class VoxelSet:
         self.spatial_shape = spatial_shape
         self.batch_size = batch_size
         self.num_rows = num_rows
+        self._start()
+
+    def _start(self) -> None:
+        """Without anything that was made from `indices`."""
+        self.indices = with_version(self.indices)
         self._origin: tuple[VoxelSet, KernelMap, int] | None = None  # and the set's version
         self._maps: dict[KernelGeometry, KernelMap] = {}
         # Weak, since an output knows the set that it was made from.
         self._outputs: dict[KernelGeometry, weakref.ref[VoxelSet]] = {}
-        self._version: int = 0 if torch.compiler.is_compiling() else getattr(indices, "_version", 0)
+        is_counted = isinstance(self.indices, Tensor) and not torch.compiler.is_compiling()
+        self._version: int = self.indices._version if is_counted else 0
         self._is_checked = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Copies and pickles have the voxels, and neither maps nor an origin."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self._start()
 
     def __len__(self) -> int:
         return self.indices.shape[0]
@@ -142,6 +160,8 @@ class VoxelSet:
             ValueError: if numbers of axes, samples or devices differ, or one is a padded buffer.
         """
         self._check_geometry(geometry)
+        if not isinstance(output, VoxelSet):
+            raise TypeError(f"VoxelSet: `output` must be a VoxelSet, got {type(output).__name__}")
         for name in ("num_axes", "batch_size", "device"):
             ours, theirs = getattr(self, name), getattr(output, name)
             if ours != theirs:
@@ -249,11 +269,7 @@ class VoxelSet:
 
     def _forget_stale_maps(self) -> None:
         if self._is_changed:
-            self._maps.clear()
-            self._outputs.clear()
-            self._origin = None
-            self._is_checked = False
-            self._version = self.indices._version
+            self._start()
 
     def _check_geometry(self, geometry: KernelGeometry) -> None:
         if geometry.num_axes != self.num_axes:
@@ -276,16 +292,16 @@ class VoxelSet:
             )
 
     @staticmethod
-    def _check(indices: Tensor, spatial_shape: Sequence[int], batch_size: int) -> None:
-        shape = per_axis("VoxelSet", "spatial_shape", tuple(spatial_shape), len(spatial_shape))
+    def _check(indices: Tensor, shape: tuple[int, ...], batch_size: int) -> None:
         if len(shape) not in (2, 3) or not all(1 <= size <= MAX_CELLS for size in shape):
             raise ValueError(
                 "VoxelSet: `spatial_shape` must be two or three numbers of cells between 1 and "
-                f"2^24, got {tuple(spatial_shape)}"
+                f"2^24, got {shape}"
             )
-        (batch_size,) = per_axis("VoxelSet", "batch_size", batch_size, 1)
         if batch_size < 1:
             raise ValueError(f"VoxelSet: `batch_size` must be at least 1, got {batch_size}")
+        if not isinstance(indices, Tensor):
+            raise TypeError(f"VoxelSet: `indices` must be a Tensor, got {type(indices).__name__}")
         if indices.dim() != 2 or indices.shape[1] != len(shape) + 1:
             raise ValueError(
                 f"VoxelSet: `indices` must be [V, {len(shape) + 1}], got shape "
@@ -312,11 +328,13 @@ def _unflatten(children: Any, context: Any) -> VoxelSet:
 pytree.register_pytree_node(
     VoxelSet, _flatten, _unflatten, serialized_type_name="elite_ops.VoxelSet"
 )
+torch.serialization.add_safe_globals([VoxelSet])
 
 
-def with_version(indices: Tensor) -> Tensor:
+def with_version(indices: Any) -> Any:
     """A tensor that counts its changes in place, which those made in inference mode don't."""
-    if torch.compiler.is_compiling() or not indices.is_inference():
+    is_tensor = isinstance(indices, Tensor)
+    if torch.compiler.is_compiling() or not is_tensor or not indices.is_inference():
         return indices
     with torch.inference_mode(False):
         return indices.clone()

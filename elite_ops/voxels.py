@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
@@ -69,3 +70,4 @@ def _unflatten(children: Any, context: Any) -> Voxels:
 
 
 pytree.register_pytree_node(Voxels, _flatten, _unflatten, serialized_type_name="elite_ops.Voxels")
+torch.serialization.add_safe_globals([Voxels])

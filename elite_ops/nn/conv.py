@@ -57,15 +57,7 @@ class _SubmanifoldConv(SparseConvolution):
         geometry = KernelGeometry.of_submanifold(
             kernel_size, dilation=dilation, num_axes=self.num_axes, op=type(self).__name__
         )
-        super().__init__(
-            in_channels,
-            out_channels,
-            geometry,
-            groups=groups,
-            bias=bias,
-            device=device,
-            dtype=dtype,
-        )
+        super().__init__(in_channels, out_channels, geometry, groups, bias, device, dtype)
 
 
 class _SparseConv(ConvolutionOnto):
@@ -110,15 +102,7 @@ class _SparseConv(ConvolutionOnto):
             num_axes=self.num_axes,
             op=type(self).__name__,
         )
-        super().__init__(
-            in_channels,
-            out_channels,
-            geometry,
-            groups=groups,
-            bias=bias,
-            device=device,
-            dtype=dtype,
-        )
+        super().__init__(in_channels, out_channels, geometry, groups, bias, device, dtype)
 
 
 class _SparseConvTranspose(ConvolutionOnto):
@@ -167,15 +151,7 @@ class _SparseConvTranspose(ConvolutionOnto):
             num_axes=self.num_axes,
             op=type(self).__name__,
         )
-        super().__init__(
-            in_channels,
-            out_channels,
-            geometry,
-            groups=groups,
-            bias=bias,
-            device=device,
-            dtype=dtype,
-        )
+        super().__init__(in_channels, out_channels, geometry, groups, bias, device, dtype)
 
     def weight_channels(self) -> tuple[int, int]:
         return self.in_channels, self.out_channels // self.groups
@@ -216,15 +192,7 @@ class _SparseInverseConv(SparseConvolution):
         geometry = KernelGeometry.of(
             kernel_size, transposed=True, num_axes=self.num_axes, op=type(self).__name__
         )
-        super().__init__(
-            in_channels,
-            out_channels,
-            geometry,
-            groups=groups,
-            bias=bias,
-            device=device,
-            dtype=dtype,
-        )
+        super().__init__(in_channels, out_channels, geometry, groups, bias, device, dtype)
 
     def connect(self, voxels: VoxelSet) -> tuple[VoxelSet, KernelMap]:
         output, kernel_map = voxels.origin

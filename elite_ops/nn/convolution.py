@@ -8,12 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from elite_ops.arguments import integer
 from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap
-from elite_ops.nn.module import SparseModule
+from elite_ops.nn.module import SparseModule, check_sparse
 from elite_ops.ops.sparse_conv import sparse_conv
 from elite_ops.ops.sparse_depthwise_conv import sparse_depthwise_conv
-from elite_ops.per_axis import per_axis
 from elite_ops.sparse_tensor import SparseTensor
 from elite_ops.voxel_set import VoxelSet
 
@@ -36,32 +36,34 @@ class SparseConvolution(SparseModule):
         in_channels: int,
         out_channels: int,
         geometry: KernelGeometry,
-        *,
-        groups: int = 1,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
+        groups: int,
+        bias: bool,
+        device: torch.device | str | None,
+        dtype: torch.dtype | None,
     ) -> None:
         super().__init__()
-        name = type(self).__name__
-        for argument, channels in (("in_channels", in_channels), ("out_channels", out_channels)):
-            if per_axis(name, argument, channels, 1) < (0,):
-                raise ValueError(f"{name}: `{argument}` must not be negative, got {channels}")
-        if groups < 1 or in_channels % groups or out_channels % groups:
+        self.in_channels = self._integer("in_channels", in_channels)
+        self.out_channels = self._integer("out_channels", out_channels)
+        self.groups = self._integer("groups", groups)
+        if self.groups == 0 or self.in_channels % self.groups or self.out_channels % self.groups:
             raise ValueError(
-                f"{name}: `groups` must divide `in_channels` ({in_channels}) and `out_channels` "
-                f"({out_channels}), got {groups}"
+                f"{type(self).__name__}: `groups` must divide `in_channels` ({in_channels}) and "
+                f"`out_channels` ({out_channels}), got {groups}"
             )
-        self.in_channels = in_channels
-        self.out_channels = out_channels
         self.geometry = geometry
-        self.groups = groups
         shape = (*geometry.kernel_size, *self.weight_channels())
         self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
         self.bias = (
             nn.Parameter(torch.empty(out_channels, device=device, dtype=dtype)) if bias else None
         )
         self.reset_parameters()
+
+    def _integer(self, argument: str, value: int) -> int:
+        name = type(self).__name__
+        number = integer(name, argument, value)
+        if number < 0:
+            raise ValueError(f"{name}: `{argument}` must not be negative, got {number}")
+        return number
 
     def weight_channels(self) -> tuple[int, int]:
         """The weight's last two dimensions, those of torch's layer of the same name."""
@@ -86,12 +88,23 @@ class SparseConvolution(SparseModule):
         return self.weight.permute(-1, -2, *range(self.num_axes))
 
     def reset_parameters(self) -> None:
-        """The distribution of torch's convolutions: uniform within 1 / sqrt(fan_in)."""
-        fan_in = self.in_channels // self.groups * math.prod(self.kernel_size)
-        bound = 1 / math.sqrt(fan_in) if fan_in > 0 else 0.0
+        """The distribution of torch's layer whose weight has the layout of `torch_weight`.
+
+        Uniform within 1 / sqrt(fan), where a transposed convolution has a fan of its outputs.
+        """
+        fan = math.prod(self.torch_weight.shape[1:])
+        bound = 1 / math.sqrt(fan) if fan > 0 else 0.0
         nn.init.uniform_(self.weight, -bound, bound)
         if self.bias is not None:
             nn.init.uniform_(self.bias, -bound, bound)
+
+    def check_input(self, x: SparseTensor) -> None:
+        check_sparse(self, x)
+        if x.features.shape[1] != self.in_channels:
+            raise ValueError(
+                f"{type(self).__name__}: `x` must have {self.in_channels} channels, got "
+                f"{x.features.shape[1]}"
+            )
 
     def connect(self, voxels: VoxelSet) -> tuple[VoxelSet, KernelMap]:
         """The output voxels, and the map that leads there."""
@@ -105,6 +118,7 @@ class SparseConvolution(SparseModule):
         return grouped_conv(features, weight, kernel_map, self.bias, self.groups)
 
     def forward(self, x: SparseTensor) -> SparseTensor:
+        self.check_input(x)
         voxels, kernel_map = self.connect(x.voxels)
         return SparseTensor(self.convolve(x.features, kernel_map), voxels)
 
@@ -128,6 +142,7 @@ class ConvolutionOnto(SparseConvolution):
         """Convolves `x`; with `output`, onto these voxels instead of those that it reaches."""
         if output is None:
             return super().forward(x)
+        self.check_input(x)
         kernel_map = x.voxels.kernel_map_onto(output, self.geometry)
         return SparseTensor(self.convolve(x.features, kernel_map), output)
 

@@ -82,6 +82,7 @@ class FoldedConv(SparseModule):
         self.eval()
 
     def forward(self, x: SparseTensor) -> SparseTensor:
+        self.conv.check_input(x)
         if self.training or (torch.is_grad_enabled() and x.features.requires_grad):
             raise RuntimeError(
                 "FoldedConv: is for inference; call it in evaluation mode and under "

@@ -8,7 +8,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from elite_ops.kernel_geometry import KernelGeometry
-from elite_ops.nn.module import SparseModule
+from elite_ops.nn.module import SparseModule, check_sparse
 from elite_ops.ops.sparse_pool import (
     global_avg_pool,
     global_max_pool,
@@ -72,6 +72,7 @@ class _SparseMaxPool(_SparsePool):
     """
 
     def forward(self, x: SparseTensor) -> SparseTensor:
+        check_sparse(self, x)
         voxels, kernel_map = x.voxels.kernel_map(self.geometry)
         return SparseTensor(sparse_max_pool(x.features, kernel_map), voxels)
 
@@ -92,6 +93,7 @@ class _SparseAvgPool(_SparsePool):
     """
 
     def forward(self, x: SparseTensor) -> SparseTensor:
+        check_sparse(self, x)
         voxels, kernel_map = x.voxels.kernel_map(self.geometry)
         return SparseTensor(sparse_avg_pool(x.features, kernel_map), voxels)
 
@@ -120,6 +122,7 @@ class GlobalMaxPool(nn.Module):
     """The largest value of each channel in each sample, [B, C]; 0 for a sample without voxels."""
 
     def forward(self, x: SparseTensor) -> Tensor:
+        check_sparse(self, x)
         return global_max_pool(x.features, x.voxels.in_3d()[0], x.batch_size)
 
 
@@ -127,4 +130,5 @@ class GlobalAvgPool(nn.Module):
     """The mean of each channel in each sample, [B, C]; 0 for a sample without voxels."""
 
     def forward(self, x: SparseTensor) -> Tensor:
+        check_sparse(self, x)
         return global_avg_pool(x.features, x.voxels.in_3d()[0], x.batch_size)

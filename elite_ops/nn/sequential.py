@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from elite_ops.nn.module import SparseModule
+from elite_ops.nn.module import SparseModule, check_sparse
 from elite_ops.sparse_tensor import SparseTensor
 
 __all__ = ["OnFeatures", "SparseSequential"]
@@ -26,6 +26,7 @@ class SparseSequential(nn.Sequential, SparseModule):
     """
 
     def forward(self, x: SparseTensor) -> SparseTensor:
+        check_sparse(self, x)
         for name, module in zip(self._modules, self, strict=True):
             x = _apply(module, x, name)
         return x
@@ -39,6 +40,7 @@ class OnFeatures(SparseModule):
         self.module = module
 
     def forward(self, x: SparseTensor) -> SparseTensor:
+        check_sparse(self, x)
         return x.replace(self.module(x.features))
 
 
@@ -76,8 +78,27 @@ def _is_plain(module: nn.Module) -> bool:
 
 
 def _on_features(module: nn.Module, features: Tensor) -> Tensor:
-    if isinstance(module, _BatchNorm) and module.training and torch.compiler.is_compiling():
+    if isinstance(module, _BatchNorm) and torch.compiler.is_compiling():
+        if _uses_statistics_of_training(module):
+            return _normalize(module, features)
         # Batch norm wants more than one row; said here, a compiler need not know their number.
         torch._check(features.shape[0] > 1)  # type: ignore[no-untyped-call]
     out: Tensor = module(features)
     return out
+
+
+def _uses_statistics_of_training(norm: _BatchNorm) -> bool:
+    is_plain = type(norm) in (nn.BatchNorm1d, nn.SyncBatchNorm)
+    has_hooks = norm._forward_hooks or norm._forward_pre_hooks
+    return is_plain and not (norm.training or norm.running_mean is None or has_hooks)
+
+
+def _normalize(norm: _BatchNorm, features: Tensor) -> Tensor:
+    """What `norm` does, without a look at whether there are rows, which a compiler can't know."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    wide = features.to(torch.promote_types(features.dtype, torch.float32))
+    out = (wide - norm.running_mean) * (norm.running_var.to(wide.dtype) + norm.eps).rsqrt()
+    if norm.affine:
+        out = out * norm.weight + norm.bias
+    return out.to(features.dtype)

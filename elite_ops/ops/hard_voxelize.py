@@ -16,7 +16,7 @@ from elite_ops.registration import register_autograd, register_fake
 __all__ = ["HardVoxels", "hard_voxelize"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class HardVoxels:
     """The first voxels of each sample, and the first points of each voxel.
 

@@ -19,7 +19,7 @@ __all__ = ["Segments", "build_all_segments", "build_segments", "intersect_segmen
 _DEBUG = os.environ.get("ELITE_OPS_DEBUG") == "1"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segments:
     """Which points belong to which segment (voxel), seen from both sides.
 

@@ -73,7 +73,7 @@ def _depth_of(indices: Tensor) -> int:
     return max(1, int(indices[:, 1:].max()).bit_length())
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Patches:
     """Serialized voxels cut into patches of equal size; see `Serialization.patches`."""
 
@@ -82,7 +82,7 @@ class Patches:
     offsets: Tensor  # [P + 1] int32: where each patch begins, and L
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Serialization:
     """Voxels in the order of their codes; see `build_serialization`."""
 

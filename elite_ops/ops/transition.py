@@ -19,7 +19,7 @@ from elite_ops.registration import register_autograd, register_fake
 __all__ = ["CsrMatrix", "PointTransition", "Transition", "build_transition", "transition"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CsrMatrix:
     """A sparse matrix by rows: row v has the entries [offsets[v], offsets[v + 1]).
 
@@ -33,7 +33,7 @@ class CsrMatrix:
     weights: Tensor  # [N] float32
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Transition:
     """The operator from fine to coarse voxels, and its transpose for the gradient."""
 
@@ -50,7 +50,7 @@ class Transition:
         return self.matrix.offsets.shape[0] - 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PointTransition:
     """The same operator without a matrix, for inference.
 

@@ -6,15 +6,17 @@ spconv is right on one thread only, and its rows come in another order: they are
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
+from layer_cases import KERNELS, Case, draw
 from torch import Tensor
 from torch.testing import assert_close
 
 from elite_ops import SparseTensor, VoxelSet
-from elite_ops.nn import SparseConv3d, SparseInverseConv3d, SubmanifoldConv3d
+from elite_ops.nn import SparseConv3d, SparseConvTranspose3d, SparseInverseConv3d, SubmanifoldConv3d
 from elite_ops.nn.convolution import SparseConvolution
 
 spconv: Any = pytest.importorskip("spconv.pytorch", exc_type=ImportError)
@@ -125,3 +127,71 @@ def test_submanifold(kernel: Any, dilation: int) -> None:
     ours = SubmanifoldConv3d(4, 6, kernel, dilation=dilation)
     layer = twin(spconv.SubMConv3d(4, 6, kernel, padding=0, dilation=dilation), ours)
     assert_equal(ours(x), layer(theirs(x, features)), ours, layer, x.features, features)
+
+
+KERNELS_HERE = [kernel for kernel in KERNELS[3] if kernel != (1, 1, 1)]  # as above
+ODD = [kernel for kernel in KERNELS_HERE if all(size % 2 for size in kernel)]
+each_seed = pytest.mark.parametrize("seed", range(36))
+
+
+def sampled(seed: int, kernels: list[Any], **options: Any) -> tuple[Case, SparseTensor]:
+    """A case without groups, which spconv lacks, and voxels in order."""
+    case = replace(draw(seed, grouped=False, kernels=kernels, **options), sorted=True)
+    x = case.sparse_tensor()
+    voxels = VoxelSet(x.indices.contiguous(), x.spatial_shape, x.batch_size)
+    return case, SparseTensor(x.features.detach().float().requires_grad_(), voxels)
+
+
+def check_sampled(
+    ours: SparseConvolution, layer: Any, x: SparseTensor, their_x: Any
+) -> tuple[SparseTensor, Any]:
+    out, their_out = ours(x), twin(layer, ours)(their_x)
+    assert_equal(out, their_out, ours, layer, x.features, their_x.features)
+    return out, their_out
+
+
+def theirs_of(x: SparseTensor) -> Any:
+    return theirs(x, x.features.detach().clone().requires_grad_())
+
+
+@each_seed
+def test_sampled_strided_and_inverse(seed: int) -> None:
+    case, x = sampled(seed, KERNELS_HERE)
+    numbers = (case.kernel, case.stride, case.padding, case.dilation)
+    start = theirs_of(x)
+    coarse, their_coarse = check_sampled(
+        SparseConv3d(case.c_in, 6, *numbers),
+        spconv.SparseConv3d(case.c_in, 6, *numbers, indice_key="down"),
+        x,
+        start,
+    )
+    back = SparseInverseConv3d(6, case.c_out, case.kernel)
+    their_back = spconv.SparseInverseConv3d(6, case.c_out, case.kernel, indice_key="down")
+    out, want = back(coarse), twin(their_back, back)(their_coarse)
+    assert_equal(out, want, back, their_back, x.features, start.features)
+
+
+@each_seed
+def test_sampled_submanifold(seed: int) -> None:
+    case, x = sampled(seed, ODD)
+    options = {"dilation": case.dilation}
+    check_sampled(
+        SubmanifoldConv3d(case.c_in, case.c_out, case.kernel, **options),
+        spconv.SubMConv3d(case.c_in, case.c_out, case.kernel, **options),
+        x,
+        theirs_of(x),
+    )
+
+
+@each_seed
+def test_sampled_transposed(seed: int) -> None:
+    """Without dilation, which spconv leaves out of the output's size."""
+    case, x = sampled(seed, KERNELS_HERE, transposed=True)
+    padding = [min(p, (k - 1) // 2) for p, k in zip(case.padding, case.kernel, strict=True)]
+    numbers = (case.c_in, case.c_out, case.kernel, case.stride, padding)
+    check_sampled(
+        SparseConvTranspose3d(*numbers),
+        spconv.SparseConvTranspose3d(*numbers),
+        x,
+        theirs_of(x),
+    )

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
+from dense_twin import at_voxels, check_layer, check_reached
 from torch import Tensor, nn
 from torch.testing import assert_close
 
@@ -46,40 +47,6 @@ def sparse_tensor(
 def weight_of(conv: SparseConvolution) -> Tensor:
     """In torch's layout, and apart from the layer."""
     return conv.torch_weight.detach().clone().requires_grad_()
-
-
-def at_voxels(dense: Tensor, x: SparseTensor) -> Tensor:
-    return dense.movedim(1, -1)[tuple(x.indices.long().unbind(1))]
-
-
-def check_layer(conv: SparseConvolution, x: SparseTensor, dense: Any) -> SparseTensor:
-    """`dense(grid, weight, bias)` must equal the layer at its voxels, with all gradients."""
-    conv = conv.to(x.features)
-    out = conv(x)
-    weight = weight_of(conv)
-    bias = None if conv.bias is None else conv.bias.detach().clone().requires_grad_()
-    features = x.features.detach().clone().requires_grad_()
-    grid = dense(SparseTensor(features, x.voxels).dense(), weight, bias)
-    assert tuple(grid.shape[2:]) == out.spatial_shape
-    want = at_voxels(grid, out)
-    assert_close(out.features, want, rtol=1e-9, atol=1e-9)
-    grad_out = torch.randn_like(want)
-    inputs = [x.features, conv.weight, *([] if conv.bias is None else [conv.bias])]
-    dense_inputs = [features, weight, *([] if bias is None else [bias])]
-    got_grads = list(torch.autograd.grad(out.features, inputs, grad_out))
-    want_grads = torch.autograd.grad(want, dense_inputs, grad_out)
-    with torch.no_grad():
-        conv.weight.copy_(got_grads[1])
-        got_grads[1] = conv.torch_weight.clone()
-    for got, wanted in zip(got_grads, want_grads, strict=True):
-        assert_close(got, wanted, rtol=1e-9, atol=1e-9)
-    return out
-
-
-def check_reached(out: SparseTensor, x: SparseTensor, ones_conv: Any) -> None:
-    """The output voxels are those where a convolution of ones is not zero, in order."""
-    ones = SparseTensor(torch.ones(len(x), 1, dtype=torch.float64), x.voxels.to("cpu")).dense()
-    assert torch.equal(out.indices.cpu().long(), ones_conv(ones)[:, 0].nonzero())
 
 
 # kernel, stride, padding, dilation
@@ -327,15 +294,34 @@ def test_second_derivatives(device: torch.device) -> None:
     assert torch.autograd.gradgradcheck(run, (x.features, down.weight))
 
 
-def test_initial_weights_are_distributed_as_in_torch() -> None:
-    for ours, dense in (
-        (SubmanifoldConv3d(64, 64), nn.Conv3d(64, 64, 3)),
-        (SparseConv2d(64, 128, 3, groups=4), nn.Conv2d(64, 128, 3, groups=4)),
-    ):
-        assert_close(ours.weight.std(), dense.weight.std(), rtol=0.01, atol=0)
-        assert_close(ours.weight.abs().max(), dense.weight.abs().max(), rtol=0.01, atol=0)
-        assert ours.bias is not None
-        assert ours.bias.abs().max() <= dense.weight.abs().max() * 1.01
+INITIALIZED: list[tuple[Any, Any, Any, dict[str, Any]]] = [
+    (SubmanifoldConv3d, nn.Conv3d, (64, 48, 3), {}),
+    (SubmanifoldConv2d, nn.Conv2d, (32, 96, (5, 3)), {"dilation": 2}),
+    (SparseConv3d, nn.Conv3d, (48, 96, (1, 3, 5)), {}),
+    (SparseConv2d, nn.Conv2d, (64, 128, 3), {"groups": 4}),
+    (SparseConvTranspose3d, nn.ConvTranspose3d, (96, 24, 3), {}),
+    (SparseConvTranspose3d, nn.ConvTranspose3d, (24, 96, (2, 3, 4)), {"groups": 3}),
+    (SparseConvTranspose2d, nn.ConvTranspose2d, (128, 32, 4), {"groups": 2}),
+    (SparseInverseConv3d, nn.Conv3d, (64, 32, 3), {}),  # whose layout its weight has
+    (SparseInverseConv2d, nn.Conv2d, (64, 256, 2), {"groups": 2}),
+]
+
+
+@pytest.mark.parametrize(("kind", "dense_kind", "numbers", "options"), INITIALIZED)
+def test_initial_values_are_distributed_as_in_torch(
+    kind: Any, dense_kind: Any, numbers: Any, options: dict[str, Any]
+) -> None:
+    """Uniform, so that the bounds say all."""
+    conv, dense = kind(*numbers, **options), dense_kind(*numbers, **options)
+    assert conv.torch_weight.shape == dense.weight.shape
+    fan_in, _ = nn.init._calculate_fan_in_and_fan_out(dense.weight)
+    bound = fan_in**-0.5
+    for ours, theirs in ((conv.weight, dense.weight), (conv.bias, dense.bias)):
+        least = 0.999 if ours is conv.weight else 0.85  # of some 20000 values, and of 24 or more
+        for values in (ours, theirs):
+            assert least * bound < values.abs().max() <= bound * (1 + 1e-6)
+            assert abs(values.mean()) < 4 * bound / (3 * values.numel()) ** 0.5
+    assert_close(conv.weight.std().item(), bound / 3**0.5, rtol=0.02, atol=0)
 
 
 def test_torch_initializers_find_the_right_fan() -> None:
@@ -358,7 +344,12 @@ BAD: list[tuple[type[Exception], str, Any]] = [
         "`output_padding` must be smaller",
         lambda: SparseConvTranspose3d(2, 2, 3, 2, 0, 2),
     ),
+    (ValueError, "`groups` must divide", lambda: SparseConv3d(3, 4, 3, groups=0)),
+    (ValueError, "`groups` must not be negative", lambda: SparseConv3d(3, 4, 3, groups=-1)),
+    (TypeError, "`groups` must be an integer", lambda: SparseConv3d(3, 4, 3, groups=1.0)),
     (ValueError, "`in_channels` must not be negative", lambda: SparseConv2d(-1, 2, 3)),
+    (TypeError, "`in_channels` must be an integer", lambda: SubmanifoldConv3d((2,), 2)),
+    (TypeError, "`out_channels` must be an integer", lambda: SparseInverseConv2d(2, 2.0, 3)),
 ]
 
 

@@ -92,19 +92,41 @@ def test_own_modules_of_plain_tensors_are_wrapped() -> None:
         SparseSequential(nn.ReLU(), Doubled())(x)
 
 
-def test_batch_norm_compiles_for_any_number_of_voxels() -> None:
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("affine", [False, True])
+def test_batch_norm_compiles_for_any_number_of_voxels(training: bool, affine: bool) -> None:
     """Outputs of a strided convolution are counted by the device: a compiler can't know them."""
+    norm = nn.BatchNorm1d(8, affine=affine)
     network = SparseSequential(
-        SparseConv3d(4, 8, 3, 2, 1, bias=False), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)
+        SparseConv3d(4, 8, 3, 2, 1, bias=False), norm, nn.ReLU(), nn.Linear(8, 3)
     )
+    network(sparse_tensor(4))  # leaves statistics
+    network.train(training)
 
     def run(features: Tensor, indices: Tensor) -> Tensor:
         out: Tensor = network(SparseTensor(features, VoxelSet(indices, (6, 6, 6), 1))).features
         return out
 
     compiled = torch.compile(run, fullgraph=True, backend="aot_eager", dynamic=True)
-    for num_voxels in (40, 60):
+    for num_voxels in (40, 60) if training else (40, 60, 0):
         x = sparse_tensor(4, num_voxels)
         arguments: Any = (x.features, x.indices)
-        network[1].reset_running_stats()
-        assert_close(compiled(*arguments), run(*arguments))
+        if training:
+            norm.reset_running_stats()
+        parameters = list(network.parameters())
+        got, want = compiled(*arguments), run(*arguments)
+        assert_close(got, want)
+        gradients = [torch.autograd.grad(out.square().sum(), parameters) for out in (got, want)]
+        assert_close(*gradients)
+
+
+def test_compiled_batch_norm_keeps_its_hooks() -> None:
+    chain = SparseSequential(nn.BatchNorm1d(4)).eval()
+    chain[0].register_forward_hook(lambda module, inputs, out: 2 * out)
+    x = sparse_tensor(4)
+
+    def run(features: Tensor) -> Tensor:
+        out: Tensor = chain(x.replace(features)).features
+        return out
+
+    assert_close(torch.compile(run, backend="aot_eager")(x.features), run(x.features))

@@ -252,7 +252,8 @@ BAD: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (ValueError, "`spatial_shape` must be two or three numbers", {"spatial_shape": (4, 0, 4)}),
     (TypeError, "`spatial_shape` must be an integer or", {"spatial_shape": (4, 4.5, 4)}),
     (ValueError, "`batch_size` must be at least 1, got 0", {"batch_size": 0}),
-    (TypeError, "`batch_size` must be an integer or", {"batch_size": 1.5}),
+    (ValueError, "`spatial_shape` must be two or three numbers", {"spatial_shape": 4}),
+    (TypeError, "`batch_size` must be an integer, got 1.5", {"batch_size": 1.5}),
 ]
 
 

@@ -148,10 +148,43 @@ def test_numbers_that_have_no_derivative_have_no_tangent() -> None:
 
 
 @each_derivative
-def test_transforms_of_functions_are_refused_or_right(op: str) -> None:
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # an op is called for each
+def test_transforms_of_functions_are_right(op: str) -> None:
     function, shape = DIFFERENTIABLE[op]
-    with pytest.raises(RuntimeError, match="functorch transforms"):
-        torch.func.grad(lambda t: function(t).sum())(torch.randn(shape))
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+
+    def loss(t: Tensor) -> Tensor:
+        return function(t).square().sum()
+
+    (want,) = torch.autograd.grad(loss(x), x)
+    assert torch.equal(torch.func.grad(loss)(x.detach()), want)
+    both = torch.stack([2 * x.detach(), x.detach()])
+    if op == "patch_to_point":  # its derivative orders the pixels, of each sample alone
+        with pytest.raises(RuntimeError, match="Batching rule not implemented"):
+            torch.func.vmap(torch.func.grad(loss))(both)
+        return
+    assert torch.equal(torch.func.vmap(torch.func.grad(loss))(both)[1], want)
+
+
+@each_derivative
+def test_nested_transforms_are_refused_or_right(op: str) -> None:
+    """None gives a second derivative of zero because the inner transform has hidden it."""
+    function, shape = DIFFERENTIABLE[op]
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+
+    def loss(t: Tensor) -> Tensor:
+        return function(t).square().sum()
+
+    def slope(t: Tensor) -> Tensor:
+        return torch.func.grad(loss)(t).square().sum()
+
+    if op in ONCE:
+        with pytest.raises(RuntimeError, match=f"^{op}: has no second derivative"):
+            torch.func.grad(slope)(x.detach())
+        return
+    (first,) = torch.autograd.grad(loss(x), x, create_graph=True)
+    (want,) = torch.autograd.grad(first.square().sum(), x)
+    torch.testing.assert_close(torch.func.grad(slope)(x.detach()), want)
 
 
 @pytest.mark.parametrize("op", ONCE)
