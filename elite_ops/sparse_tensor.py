@@ -118,6 +118,15 @@ class SparseTensor:
     def float(self) -> SparseTensor:
         return self.to(torch.float32)
 
+    def double(self) -> SparseTensor:
+        return self.to(torch.float64)
+
+    def cpu(self) -> SparseTensor:
+        return self.to("cpu")
+
+    def cuda(self) -> SparseTensor:
+        return self.to("cuda")
+
     def detach(self) -> SparseTensor:
         return self.replace(self.features.detach())
 
@@ -142,8 +151,13 @@ class SparseTensor:
         return SparseTensor(ours + theirs, voxels)
 
     def select(self, mask: Tensor) -> SparseTensor:  # [V] bool
-        """The voxels where a mask is true: pruning. On CUDA it waits for their number."""
-        return SparseTensor(self.features[mask], self.voxels.select(mask))
+        """The voxels where a mask is true: pruning. On CUDA it waits for their number.
+
+        Raises:
+            TypeError, ValueError: if the mask is not bool, or not as long as the voxels.
+        """
+        voxels = self.voxels.select(mask)
+        return SparseTensor(self.features[mask], voxels)
 
     def dense(self, *, channels_first: bool = True) -> Tensor:  # [B, C, *spatial_shape]
         """The whole grids, with zeros where there is no voxel.

@@ -173,8 +173,16 @@ class VoxelSet:
         return self._connect(output, geometry)
 
     def select(self, mask: Tensor) -> VoxelSet:  # [V] bool
-        """The voxels where a mask is true."""
+        """The voxels where a mask is true.
+
+        Raises:
+            TypeError, ValueError: if the mask is not bool, or not as long as the voxels.
+        """
         self._check_not_padded()
+        if mask.dtype != torch.bool:
+            raise TypeError(f"select: `mask` must be bool, got {mask.dtype}")
+        if mask.shape != (len(self),):
+            raise ValueError(f"select: `mask` must be [{len(self)}], got {list(mask.shape)}")
         return VoxelSet(self.indices[mask], self.spatial_shape, self.batch_size)
 
     def check(self) -> None:
@@ -272,6 +280,10 @@ class VoxelSet:
             self._start()
 
     def _check_geometry(self, geometry: KernelGeometry) -> None:
+        if not isinstance(geometry, KernelGeometry):
+            raise TypeError(
+                f"VoxelSet: `geometry` must be a KernelGeometry, got {type(geometry).__name__}"
+            )
         if geometry.num_axes != self.num_axes:
             raise ValueError(
                 f"VoxelSet: `geometry` must have as many axes as the grid ({self.num_axes}), got "

@@ -219,6 +219,8 @@ def test_what_torch_users_expect() -> None:
     x = sparse_tensor()
     assert len(x) == 50
     assert x.half().dtype == torch.float16
+    assert x.double().dtype == torch.float64
+    assert x.cpu().voxels is x.voxels
     assert x.to(torch.float64).dtype == torch.float64
     assert x.to("meta").indices.device.type == "meta"
     assert x.to("cpu").voxels is x.voxels

@@ -91,6 +91,21 @@ WRONG: list[tuple[type[Exception], str, Callable[[], Any]]] = [
         "cat: `tensors` must hold SparseTensors, got Tensor",
         lambda: cat([sparse_tensor(), FEATURES]),  # type: ignore[list-item]
     ),
+    (
+        TypeError,
+        "VoxelSet: `geometry` must be a KernelGeometry, got int",
+        lambda: voxel_set().kernel_map(3),  # type: ignore[arg-type]
+    ),
+    (
+        TypeError,
+        "select: `mask` must be bool, got torch.int64",
+        lambda: sparse_tensor().select(torch.tensor([0, 1])),
+    ),
+    (
+        ValueError,
+        r"select: `mask` must be \[2\], got \[3\]",
+        lambda: sparse_tensor().select(torch.ones(3, dtype=torch.bool)),
+    ),
 ]
 
 

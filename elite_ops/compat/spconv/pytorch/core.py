@@ -90,7 +90,7 @@ class SparseConvTensor:
 
     @indices.setter
     def indices(self, indices: Tensor) -> None:
-        self._indices = with_version(indices)
+        self._indices: Tensor = with_version(indices)
 
     @property
     def voxels(self) -> VoxelSet:
