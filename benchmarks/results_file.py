@@ -12,7 +12,15 @@ from typing import Any
 __all__ = ["HOUSE", "Result", "Results", "read_results"]
 
 # This library, used in several ways, and its definition; all others are peers.
-HOUSE = ("elite_ops", "elite_ops_captured", "elite_ops_literal", "separate_calls", "reference")
+HOUSE = (
+    "elite_ops",
+    "elite_ops_captured",
+    "elite_ops_literal",
+    "elite_ops, segments made before",
+    "compat.torch_scatter",
+    "separate_calls",
+    "reference",
+)
 
 CONTESTANT = ("contestant", "implementation", "variant")  # what benchmarks call what they compare
 

@@ -43,12 +43,16 @@ gpu-bench: build/gpu/.built build/peers/.unpacked
 	$(ON_GPU) benchmarks/record.py --name $(GPU_RESULTS) -k cuda $(GPU_BENCH_OPTIONS)
 	$(GPU_PYTHON) benchmarks/report.py
 
-# Everything that docs/performance.md says of a CPU: on all cores, then on one, where spconv is right.
+# Everything that docs/performance.md says of a CPU: on all cores, then on one, where spconv is right;
+# and the layers of other networks.
 OF_OPS_ALONE = lovasz or distillation or patch_to_point
+LAYERS = limits strided_conv sparse_depthwise_conv hard_voxelize segment_reduce
 cpu-bench: setup
 	$(BIN)/python benchmarks/record.py --name cpu -k "cpu and not ($(OF_OPS_ALONE))"
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/record.py --name cpu-one-thread \
 	  -k "cpu and not (threads or $(OF_OPS_ALONE))"
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/record.py --name layers-one-thread -k cpu \
+	  $(LAYERS:%=benchmarks/bench_%.py)
 	$(BIN)/python benchmarks/report.py
 
 performance: setup
