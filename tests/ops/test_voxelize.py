@@ -426,6 +426,12 @@ def test_rejects(change: dict[str, Any], error: type[Exception], message: str) -
     } | change
     with pytest.raises(error, match=f"voxelize: .*{message}"):
         torch.ops.elite_ops.voxelize(*arguments.values())
+    *_, kernel_size, capacity, halved = arguments.values()
+    if len(arguments["scales"]) == 1 and len(capacity) < 2 and not halved:
+        arguments["scales"] = arguments["scales"][0]
+        first = list(arguments.values())[:-3]
+        with pytest.raises(error, match=f"voxelize: .*{message}"):
+            torch.ops.elite_ops.voxelize_scale(*first, kernel_size or None, *capacity)
 
 
 @pytest.mark.gpu
