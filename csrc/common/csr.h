@@ -6,7 +6,8 @@
 namespace elite_ops {
 
 // Row v owns the entries [offsets[v], offsets[v + 1]); entry e stands for the row `columns[e]` of
-// some dense matrix, with the weight `weights[e]` (1 where `weights` is null).
+// some dense matrix, with the weight `weights[e]` (1 where `weights` is null). With weights, it may
+// be -1, for none.
 struct Csr {
   const int32_t* offsets;  // [rows + 1]
   const int32_t* columns;  // [offsets[rows]], or longer

@@ -19,6 +19,7 @@ int64_t row_of(const Csr& csr, int32_t entry) {
 template <bool weighted, bool via, typename scalar_t>
 void reduce_rows(const scalar_t* src, int64_t channels, const Csr& csr, bool mean, int64_t begin,
                  int64_t end, scalar_t* out) {
+  constexpr bool kMayBeNone = weighted || via;
   const int32_t last = csr.offsets[end];
   for (int64_t v = begin; v < end; ++v) {
     scalar_t* __restrict__ sum = out + v * channels;
@@ -27,10 +28,10 @@ void reduce_rows(const scalar_t* src, int64_t channels, const Csr& csr, bool mea
     for (int32_t e = csr.offsets[v]; e < csr.offsets[v + 1]; ++e) {
       if (e + kPrefetchDistance < last) {
         const int64_t later = row_of<via>(csr, e + kPrefetchDistance);
-        if (!via || later >= 0) prefetch_row(src + later * channels, channels);
+        if (!kMayBeNone || later >= 0) prefetch_row(src + later * channels, channels);
       }
       const int64_t place = row_of<via>(csr, e);
-      if (via && place < 0) continue;
+      if (kMayBeNone && place < 0) continue;
       ++count;
       const scalar_t* __restrict__ row = src + place * channels;
       if constexpr (weighted) {

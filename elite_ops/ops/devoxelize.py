@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from elite_ops.ops.segments import Segments, build_all_segments, build_segments
-from elite_ops.ops.transition import CsrMatrix, Transition, transition
+from elite_ops.ops.segments import build_segments
+from elite_ops.ops.transition import CsrMatrix, multiplied
 from elite_ops.ops.voxel_to_point import voxel_to_point
 from elite_ops.registration import register_fake
 from elite_ops.voxel_set import VoxelSet
@@ -86,26 +86,29 @@ def devoxelize(
     )
     if mode == "nearest":
         return voxel_to_point(features, build_segments(rows.flatten(), len(voxels)))
-    return transition(features, _operator(rows, weights, len(voxels)))
+    wanted = torch.is_grad_enabled() and features.requires_grad
+    transposed = _by_voxel(rows, weights, len(voxels)) if wanted else None
+    return multiplied(_by_point(rows, weights), features, transposed)
 
 
-def _operator(
-    rows: Tensor,  # [N, CORNERS] int32
+def _by_point(
+    rows: Tensor,  # [N, CORNERS] int32, -1 for none
+    weights: Tensor,  # [N, CORNERS]
+) -> CsrMatrix:
+    """The weighted mean as a matrix with a row per point."""
+    every = torch.arange(0, rows.numel() + 1, CORNERS, dtype=torch.int32, device=rows.device)
+    return CsrMatrix(every, rows.flatten(), weights.flatten())
+
+
+def _by_voxel(
+    rows: Tensor,  # [N, CORNERS] int32, -1 for none
     weights: Tensor,  # [N, CORNERS]
     num_voxels: int,
-) -> Transition:
-    """The weighted mean as a matrix, which leaves out corners without a voxel."""
-    columns, num_points = rows.flatten(), rows.shape[0]
-    entries = torch.arange(CORNERS * num_points, dtype=torch.int32, device=rows.device)
-    point = torch.where(columns >= 0, entries // CORNERS, -1)
-    by_point, by_voxel = build_all_segments([point, columns], [num_points, num_voxels])
-
-    def matrix(segments: Segments, columns: Tensor) -> CsrMatrix:
-        order = segments.order
-        sorted_weights = weights.flatten().index_select(0, order)
-        return CsrMatrix(segments.offsets, columns.index_select(0, order), sorted_weights)
-
-    return Transition(matrix(by_point, columns), matrix(by_voxel, point))
+) -> CsrMatrix:
+    """The same with a row per voxel: its transpose."""
+    segments = build_segments(rows.flatten(), num_voxels)
+    sorted_weights = weights.flatten().index_select(0, segments.order)
+    return CsrMatrix(segments.offsets, segments.order // CORNERS, sorted_weights)
 
 
 def _check(features: Tensor, voxels: VoxelSet, mode: str) -> None:
