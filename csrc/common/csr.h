@@ -13,7 +13,7 @@ struct Csr {
   const int32_t* columns;  // [offsets[rows]], or longer
   const float* weights;    // like `columns`, or null
   int64_t rows;
-  // The true rows (num_rows.h): the others are not written.
+  // The valid rows (num_rows.h): the others are not written.
   const int64_t* num_rows = nullptr;
   // Where not null, entry e stands for row `via[columns[e]]`, and for none where that is -1.
   const int32_t* via = nullptr;

@@ -52,7 +52,7 @@ void divide(scalar_t* __restrict__ sum, int64_t channels, int32_t count) {
 
 template <bool weighted, bool via, typename scalar_t>
 void reduce(const scalar_t* src, int64_t channels, const Csr& csr, bool mean, scalar_t* out) {
-  const RowPieces pieces(csr.offsets, true_rows(csr.num_rows, csr.rows));
+  const RowPieces pieces(csr.offsets, valid_rows(csr.num_rows, csr.rows));
   std::vector<scalar_t> sums(pieces.size() * channels);
   std::vector<int32_t> counts(pieces.size());
   const auto add = [&](int32_t begin, int32_t end, int32_t last, scalar_t* sum) {

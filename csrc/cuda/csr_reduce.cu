@@ -112,7 +112,7 @@ __global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce<scalar_t, kind
     csr_reduce_kernel(const scalar_t* __restrict__ src, int64_t channels, Csr csr, bool mean,
                       int lanes, scalar_t* __restrict__ out) {
   const RowGroup place(lanes);
-  const auto rows = static_cast<uint32_t>(true_rows(csr.num_rows, csr.rows));
+  const auto rows = static_cast<uint32_t>(valid_rows(csr.num_rows, csr.rows));
   const auto blocks = static_cast<uint32_t>(num_blocks(rows, place.groups));
   if (blockIdx.x >= blocks) return;
   const auto length = [&](int64_t row) { return csr.offsets[row + 1] - csr.offsets[row]; };

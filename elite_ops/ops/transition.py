@@ -24,8 +24,8 @@ class CsrMatrix:
     """A sparse matrix by rows: row v has the entries [offsets[v], offsets[v + 1]).
 
     The buffers have a fixed size, the number of points, so that nobody waits for the device to
-    count; places after the last entry hold column -1 and weight 0, which counts for none. Made by `build_transition`:
-    `transition` checks the shapes, and trusts the numbers.
+    count; places after the last entry hold column -1 and weight 0. An entry of column -1 counts for
+    none. Made by `build_transition`: `transition` checks the shapes, and trusts the numbers.
     """
 
     offsets: Tensor  # [rows + 1] int32

@@ -330,11 +330,11 @@ def test_two_runs_agree_bit_by_bit(reduce: Reduce, device: torch.device) -> None
 
 
 @each_linear
-def test_only_true_rows_are_defined(reduce: Reduce, device: torch.device) -> None:
+def test_only_valid_rows_are_defined(reduce: Reduce, device: torch.device) -> None:
     src, segments = random_case(600, 90, 8, torch.float32, device)
     want = reduce(src, segments)
-    counted = dataclasses.replace(segments, num_rows=torch.tensor(80, device=device))
-    got = reduce(src, counted)
+    padded = dataclasses.replace(segments, num_rows=torch.tensor(80, device=device))
+    got = reduce(src, padded)
     assert torch.equal(got[:80], want[:80])
     grad_out = torch.randn_like(want) * (torch.arange(90, device=device) < 80)[:, None]
     grads = [torch.autograd.grad(out, src, grad_out)[0] for out in (got, want)]

@@ -262,13 +262,13 @@ def test_without_a_matrix_on_a_real_scan(real_points: Tensor, device: torch.devi
 
 
 @pytest.mark.parametrize("has_matrix", [False, True])
-def test_only_true_rows_are_defined(has_matrix: bool, device: torch.device) -> None:
+def test_only_valid_rows_are_defined(has_matrix: bool, device: torch.device) -> None:
     fine, coarse = random_segments(600, 60, device)
     features = random_features(60, 8, torch.float32, device).detach()
     make = build_transition if has_matrix else PointTransition
     want = transition(features, make(fine, coarse))
-    counted = dataclasses.replace(coarse, num_rows=torch.tensor(11, device=device))
-    assert torch.equal(transition(features, make(fine, counted))[:11], want[:11])
+    padded = dataclasses.replace(coarse, num_rows=torch.tensor(11, device=device))
+    assert torch.equal(transition(features, make(fine, padded))[:11], want[:11])
 
 
 def test_without_a_matrix_there_is_no_gradient(device: torch.device) -> None:
