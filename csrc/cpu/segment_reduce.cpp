@@ -6,17 +6,16 @@
 #include "parallel.h"
 #include "prefetch.h"
 #include "row_pieces.h"
-#include "vectorized.h"
+#include "vectors.h"
 
 namespace elite_ops::cpu {
 namespace {
 
 // Takes the values of a row that are beyond the best so far; `point_of(c)` has them.
 template <bool largest, typename scalar_t, typename PointOf>
-[[gnu::always_inline]] inline void take_extremes(const scalar_t* __restrict__ row,
-                                                 const PointOf& point_of, int64_t channels,
-                                                 scalar_t* __restrict__ best,
-                                                 int32_t* __restrict__ best_point) {
+ELITE_ALWAYS_INLINE void take_extremes(const scalar_t* __restrict__ row, const PointOf& point_of,
+                                       int64_t channels, scalar_t* __restrict__ best,
+                                       int32_t* __restrict__ best_point) {
   for (int64_t c = 0; c < channels; ++c) {
     // Not whether the value is beyond the best one: a NaN wins, and the first one stays.
     const bool loses = largest ? row[c] <= best[c] : row[c] >= best[c];
@@ -28,9 +27,9 @@ template <bool largest, typename scalar_t, typename PointOf>
 
 // The extremes of the entries [begin, end), of which the thread goes on to `last`.
 template <bool largest, typename scalar_t>
-[[gnu::always_inline]] inline void extremes(const scalar_t* src, int64_t channels,
-                                            const int32_t* points, int32_t begin, int32_t end,
-                                            int32_t last, scalar_t* best, int32_t* best_point) {
+ELITE_ALWAYS_INLINE void extremes(const scalar_t* src, int64_t channels, const int32_t* points,
+                                  int32_t begin, int32_t end, int32_t last, scalar_t* best,
+                                  int32_t* best_point) {
   for (int32_t e = begin; e < end; ++e) {
     if (e + kPrefetchDistance < last) {
       prefetch_row(src + points[e + kPrefetchDistance] * channels, channels);
