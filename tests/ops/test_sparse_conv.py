@@ -9,12 +9,13 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from forced_variant import forced_variant
 from immediate import immediate
 from maps import move, symmetric_map
 from torch import Tensor
 from torch.library import opcheck
 from torch.testing import assert_close
-from variants import forced_variant, skip_missing_variant
+from variants import skip_missing_variant
 
 from elite_ops import KernelGeometry, KernelMap, check_device_errors, sparse_conv, sparse_conv_fused
 from elite_ops.reference import sparse_conv as reference
