@@ -3,14 +3,13 @@
 Each result is compared with float64 before it is timed.
 """
 
-from contextlib import contextmanager
-
 import pytest
 import torch
+from forced_variant import forced_variant
 from precision import PRECISIONS, rms_error
 from submanifold import scan_with_kernel_map
 
-from elite_ops import _C, build_info, order_rows
+from elite_ops import build_info, order_rows
 from elite_ops.reference.sparse_conv import sparse_conv as reference
 
 VARIANTS = {
@@ -22,15 +21,6 @@ VARIANTS = {
     "warpgroup_64": 5,
     "warpgroup_128": 6,
 }
-
-
-@contextmanager
-def forced_variant(variant):
-    _C.force_sparse_conv_variant(variant)
-    try:
-        yield
-    finally:
-        _C.force_sparse_conv_variant(0)
 
 
 @pytest.mark.benchmark(group="sparse_conv variants")

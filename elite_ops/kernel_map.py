@@ -79,6 +79,14 @@ class KernelMap:
             )
         return self._out_rows
 
+    def out_rows_for(self, features: Tensor) -> Tensor | None:
+        """`out_rows` where the features on input rows want a gradient; None where nobody needs it.
+
+        A symmetric map has them in any case.
+        """
+        wanted = torch.is_grad_enabled() and features.requires_grad
+        return self.out_rows if wanted or self.symmetric else None
+
     def check_not_padded(self, op: str) -> None:
         """Raises a ValueError in the op's name if not all output rows are valid."""
         if self.num_rows is not None:
@@ -105,6 +113,13 @@ class KernelMap:
             row_order=row_order,
             num_rows=self.num_rows,
         )
+
+
+def given_out_rows(op: str, out_rows: Tensor | None) -> Tensor:
+    """The table that a gradient in the input rows needs, which a call may have left out."""
+    if out_rows is None:
+        raise ValueError(f"{op}: `out_rows` must be given where a gradient is needed, got None")
+    return out_rows
 
 
 def outside_inference_mode(op: Callable[..., Any], *arguments: object) -> Any:

@@ -74,12 +74,12 @@ def test_fused_convolution(num_rows: int | None) -> None:
     shortcut = torch.randn(NUM_CELLS, 4), torch.randn(4, 5)
     valid = NUM_CELLS if num_rows is None else num_rows
     count = None if num_rows is None else torch.tensor(num_rows)
-    counted = KernelMap(kernel_map.in_rows, NUM_CELLS, kernel_map.geometry, num_rows=count)
+    padded = KernelMap(kernel_map.in_rows, NUM_CELLS, kernel_map.geometry, num_rows=count)
     pairs = int((kernel_map.in_rows[:, :valid] >= 0).sum())
     assert (pairs == NUM_PAIRS) == (num_rows is None)
 
     def run(**other: tuple[Tensor, Tensor]) -> int:
-        return flops(lambda: sparse_conv_fused(features, weight, counted, torch.zeros(5), **other))
+        return flops(lambda: sparse_conv_fused(features, weight, padded, torch.zeros(5), **other))
 
     assert run() == 2 * pairs * 6 * 5
     assert run(shortcut=shortcut) == 2 * pairs * 6 * 5 + 2 * valid * 4 * 5

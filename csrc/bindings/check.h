@@ -61,7 +61,7 @@ inline void check_positive(const char* op, const char* name, double value) {
                     "` must be positive and finite in float32, got ", value);
 }
 
-// The number of true rows of a buffer of `capacity` rows (common/num_rows.h).
+// The number of valid rows of a buffer of `capacity` rows (common/num_rows.h).
 inline void check_num_rows(const char* op, const std::optional<at::Tensor>& num_rows,
                            int64_t capacity, const char* with_name, const at::Tensor& with) {
   if (!num_rows) return;

@@ -24,7 +24,7 @@ struct SparseDepthwiseConv {
 
   static SparseDepthwiseConv check(const at::Tensor& features, const at::Tensor& weight,
                                    const std::optional<at::Tensor>& bias, const at::Tensor& in_rows,
-                                   const at::Tensor& out_rows, bool /*symmetric*/) {
+                                   const std::optional<at::Tensor>& out_rows, bool /*symmetric*/) {
     check_features(kName, "features", features);
     check_tables(kName, in_rows, out_rows, features);
     check_dim(kName, "weight", weight, 2);
@@ -80,7 +80,8 @@ struct SparseDepthwiseConvBackwardWeight {
   static SparseDepthwiseConvBackwardWeight check(const at::Tensor& features,
                                                  const at::Tensor& grad_out,
                                                  const at::Tensor& in_rows,
-                                                 const at::Tensor& out_rows, bool /*symmetric*/) {
+                                                 const std::optional<at::Tensor>& out_rows,
+                                                 bool /*symmetric*/) {
     check_features(kName, "features", features);
     check_tables(kName, in_rows, out_rows, features);
     check_dim(kName, "grad_out", grad_out, 2);
@@ -130,9 +131,9 @@ struct SparseDepthwiseConvBackwardWeight {
 // `out_rows` and `symmetric` are what the gradients need (elite_ops/kernel_map.py).
 ELITE_OP(SparseDepthwiseConv,
          "sparse_depthwise_conv(Tensor features, Tensor weight, Tensor? bias, Tensor in_rows, "
-         "Tensor out_rows, bool symmetric) -> Tensor");
+         "Tensor? out_rows, bool symmetric) -> Tensor");
 ELITE_OP(SparseDepthwiseConvBackwardWeight,
          "sparse_depthwise_conv_backward_weight(Tensor features, Tensor grad_out, Tensor in_rows, "
-         "Tensor out_rows, bool symmetric) -> Tensor");
+         "Tensor? out_rows, bool symmetric) -> Tensor");
 
 }  // namespace elite_ops

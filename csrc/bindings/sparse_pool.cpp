@@ -1,5 +1,6 @@
 #include "cpu/sparse_pool.h"
 
+#include <optional>
 #include <tuple>
 
 #include "compute_type.h"
@@ -27,7 +28,7 @@ struct SparseMaxPool {
   at::Tensor in_rows;   // [K, V_out]
 
   static SparseMaxPool check(const at::Tensor& features, const at::Tensor& in_rows,
-                             const at::Tensor& out_rows) {
+                             const std::optional<at::Tensor>& out_rows) {
     check_features(kName, "features", features);
     check_tables(kName, in_rows, out_rows, features);
     return {features.contiguous(), in_rows.contiguous()};
@@ -175,7 +176,7 @@ struct SparseAvgPool {
   at::Tensor in_rows;   // [K, V_out]
 
   static SparseAvgPool check(const at::Tensor& features, const at::Tensor& in_rows,
-                             const at::Tensor& out_rows) {
+                             const std::optional<at::Tensor>& out_rows) {
     check_features(kName, "features", features);
     check_tables(kName, in_rows, out_rows, features);
     return {features.contiguous(), in_rows.contiguous()};
@@ -269,14 +270,14 @@ struct SparseAvgPoolBackward {
 // The other table of the map is what the gradients need (elite_ops/kernel_map.py). Which offset
 // a row is met under makes no difference to them: a symmetric map's table needs no reversal.
 ELITE_OP(SparseMaxPool,
-         "sparse_max_pool(Tensor features, Tensor in_rows, Tensor out_rows) "
+         "sparse_max_pool(Tensor features, Tensor in_rows, Tensor? out_rows=None) "
          "-> (Tensor out, Tensor argmax)");
 ELITE_OP(SparseMaxPoolBackward,
          "sparse_max_pool_backward(Tensor grad_out, Tensor argmax, Tensor out_rows) -> Tensor");
 ELITE_OP(SparseMaxPoolTake,
          "sparse_max_pool_take(Tensor features, Tensor argmax, Tensor out_rows) -> Tensor");
 ELITE_OP(SparseAvgPool,
-         "sparse_avg_pool(Tensor features, Tensor in_rows, Tensor out_rows) "
+         "sparse_avg_pool(Tensor features, Tensor in_rows, Tensor? out_rows=None) "
          "-> (Tensor out, Tensor counts)");
 ELITE_OP(SparseAvgPoolBackward,
          "sparse_avg_pool_backward(Tensor grad_out, Tensor counts, Tensor in_rows, "

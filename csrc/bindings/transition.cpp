@@ -114,19 +114,26 @@ struct Transition {
   at::Tensor offsets, columns, weights;  // of the operator
   std::optional<at::Tensor> num_rows;
 
-  // The transpose is what the gradient needs.
+  // The transpose is what the gradient needs: all of it or none.
   static Transition check(const at::Tensor& features, const at::Tensor& offsets,
                           const at::Tensor& columns, const at::Tensor& weights,
-                          const at::Tensor& transposed_offsets,
-                          const at::Tensor& transposed_columns,
-                          const at::Tensor& transposed_weights,
+                          const std::optional<at::Tensor>& transposed_offsets,
+                          const std::optional<at::Tensor>& transposed_columns,
+                          const std::optional<at::Tensor>& transposed_weights,
                           const std::optional<at::Tensor>& num_rows) {
     check_dim(kName, "features", features, 2);
     check_floating(kName, "features", features);
     check_matrix("offsets", offsets, "columns", columns, "weights", weights, features);
-    check_matrix("transposed_offsets", transposed_offsets, "transposed_columns", transposed_columns,
-                 "transposed_weights", transposed_weights, features);
-    check_size(kName, "features", features, 0, transposed_offsets.size(0) - 1);
+    TORCH_CHECK_VALUE(transposed_offsets.has_value() == transposed_columns.has_value() &&
+                          transposed_offsets.has_value() == transposed_weights.has_value(),
+                      kName,
+                      ": `transposed_offsets`, `transposed_columns` and `transposed_weights` must "
+                      "be given together");
+    if (transposed_offsets) {
+      check_matrix("transposed_offsets", *transposed_offsets, "transposed_columns",
+                   *transposed_columns, "transposed_weights", *transposed_weights, features);
+      check_size(kName, "features", features, 0, transposed_offsets->size(0) - 1);
+    }
     check_num_rows(kName, num_rows, offsets.size(0) - 1, "features", features);
     return {features.contiguous(), offsets.contiguous(), columns.contiguous(), weights.contiguous(),
             num_rows};
@@ -203,8 +210,8 @@ ELITE_OP(BuildTransition,
          " Tensor transposed_columns, Tensor transposed_weights)");
 ELITE_OP(Transition,
          "transition(Tensor features, Tensor offsets, Tensor columns, Tensor weights,"
-         " Tensor transposed_offsets, Tensor transposed_columns, Tensor transposed_weights,"
-         " Tensor? num_rows=None) -> Tensor");
+         " Tensor? transposed_offsets=None, Tensor? transposed_columns=None,"
+         " Tensor? transposed_weights=None, Tensor? num_rows=None) -> Tensor");
 ELITE_OP(TransitionByPoints,
          "transition_by_points(Tensor features, Tensor fine_inverse, Tensor fine_offsets,"
          " Tensor coarse_inverse, Tensor coarse_order, Tensor coarse_offsets,"

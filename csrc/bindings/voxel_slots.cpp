@@ -1,5 +1,7 @@
 #include "cpu/voxel_slots.h"
 
+#include <limits>
+
 #include "check.h"
 #include "empty.h"
 #include "grid.h"
@@ -69,8 +71,8 @@ struct FillSlots {
     const Places places =
         Places::check(kName, point_rows, point_slots, counts, "features", features);
     check_size(kName, "features", features, 0, point_rows.size(0));
-    TORCH_CHECK_VALUE(max_points >= 1, kName, ": `max_points` must be at least 1, got ",
-                      max_points);
+    TORCH_CHECK_VALUE(max_points >= 1 && max_points < std::numeric_limits<int32_t>::max(), kName,
+                      ": `max_points` must be between 1 and 2^31 - 2, got ", max_points);
     const int64_t slots = saturating_product(counts.size(0), max_points);
     constexpr int64_t kMaxBytes = int64_t{1} << 46;
     TORCH_CHECK_VALUE(saturating_product(slots, features.size(1) * 8) < kMaxBytes, kName,

@@ -22,8 +22,8 @@ namespace {
 
 constexpr auto kOp = "voxelize";
 
-// For each grid, first those of the scales, then the halved ones, indices [V, 4], inverse and
-// counts [V]; num_voxels [num_grids]; for each scale neighbors [K, V], if kernel maps are wanted.
+// For each grid, first those of the scales, then the halved ones, indices [V, 4], point_rows and
+// counts [V]; num_voxels [num_grids]; for each scale in_rows [K, V], if kernel maps are wanted.
 using Tensors = std::vector<at::Tensor>;
 using Result = std::tuple<Tensors, Tensors, Tensors, at::Tensor, Tensors>;
 
@@ -132,8 +132,8 @@ class OnCpu {
 
   Result run(const std::optional<KernelGeometry>& kernel) {
     for (int g = 0; g < grids_.count(); ++g) add_voxels(g);
-    for (int s = 0; kernel && s < grids_.num_scales(); ++s) add_neighbors(s, *kernel);
-    return {indices_, inverse_, counts_, num_voxels_, neighbors_};
+    for (int s = 0; kernel && s < grids_.num_scales(); ++s) add_kernel_map(s, *kernel);
+    return {indices_, point_rows_, counts_, num_voxels_, in_rows_};
   }
 
  private:
@@ -158,26 +158,26 @@ class OnCpu {
                             counts.mutable_data_ptr<int32_t>()};
     };
     if (g < grids_.num_scales()) {
-      at::Tensor& inverse = inverse_.emplace_back(empty({points_.num_points}, options_));
-      num_voxels(g) =
-          cpu::voxelize(points_, range_, grids_[g], inverse.mutable_data_ptr<int32_t>(), allocate);
+      at::Tensor& point_rows = point_rows_.emplace_back(empty({points_.num_points}, options_));
+      num_voxels(g) = cpu::voxelize(points_, range_, grids_[g],
+                                    point_rows.mutable_data_ptr<int32_t>(), allocate);
       return;
     }
     const auto fine = static_cast<int>(grids_.scale_of(g));
     const at::Tensor indices = indices_[fine];
-    at::Tensor& inverse = inverse_.emplace_back(empty({indices.size(0)}, options_));
-    auto* rows = inverse.mutable_data_ptr<int32_t>();
+    at::Tensor& point_rows = point_rows_.emplace_back(empty({indices.size(0)}, options_));
+    auto* rows = point_rows.mutable_data_ptr<int32_t>();
     num_voxels(g) = cpu::halve_voxels(indices.const_data_ptr<int32_t>(), num_voxels(fine),
                                       grids_[g], rows, allocate);
     std::fill(rows + num_voxels(fine), rows + indices.size(0), -1);
   }
 
-  void add_neighbors(int s, const KernelGeometry& kernel) {
+  void add_kernel_map(int s, const KernelGeometry& kernel) {
     const at::Tensor& indices = indices_[s];
-    at::Tensor& neighbors =
-        neighbors_.emplace_back(empty({kernel.num_offsets(), indices.size(0)}, options_));
+    at::Tensor& in_rows =
+        in_rows_.emplace_back(empty({kernel.num_offsets(), indices.size(0)}, options_));
     cpu::build_kernel_map({data<int32_t>(indices), num_voxels(s), grids_[s]}, kernel,
-                          indices.size(0), mutable_data<int32_t>(neighbors));
+                          indices.size(0), mutable_data<int32_t>(in_rows));
   }
 
   const PointRows points_;
@@ -185,7 +185,7 @@ class OnCpu {
   const Grids& grids_;
   at::TensorOptions options_;
   at::Tensor num_voxels_;
-  Tensors indices_, inverse_, counts_, neighbors_;
+  Tensors indices_, point_rows_, counts_, in_rows_;
 };
 
 Result Voxelize::run_cpu() const {
@@ -222,17 +222,17 @@ Result Voxelize::run_cuda() const {
   }
 
   Result result;
-  auto& [all_indices, all_inverse, all_counts, _, all_neighbors] = result;
+  auto& [all_indices, all_point_rows, all_counts, _, all_in_rows] = result;
   std::vector<cuda::VoxelRows> voxels;
   for (int g = 0; g < grids.count(); ++g) {
     const cuda::GridArguments& grid = arguments.grids[g];
     const bool of_points = grid.of == cuda::kOfPoints;
     all_indices.push_back(empty({grid.capacity, 4}, options()));
-    all_inverse.push_back(
+    all_point_rows.push_back(
         empty({of_points ? points.size(0) : arguments.grids[grid.of].capacity}, options()));
     all_counts.push_back(empty({grid.capacity}, options()));
     voxels.push_back({all_indices[g].mutable_data_ptr<int32_t>(),
-                      all_inverse[g].mutable_data_ptr<int32_t>(),
+                      all_point_rows[g].mutable_data_ptr<int32_t>(),
                       all_counts[g].mutable_data_ptr<int32_t>()});
   }
   C10_CUDA_CHECK(cuda::emit_voxels(arguments, workspace.mutable_data_ptr(), voxels.data(),
@@ -242,9 +242,9 @@ Result Voxelize::run_cuda() const {
 
   std::vector<int32_t*> tables;
   for (int s = 0; s < grids.num_scales(); ++s) {
-    at::Tensor& neighbors = all_neighbors.emplace_back(
+    at::Tensor& in_rows = all_in_rows.emplace_back(
         empty({kernel->num_offsets(), arguments.grids[s].capacity}, options()));
-    tables.push_back(neighbors.mutable_data_ptr<int32_t>());
+    tables.push_back(in_rows.mutable_data_ptr<int32_t>());
   }
   C10_CUDA_CHECK(cuda::find_voxel_neighbors(arguments, workspace.mutable_data_ptr(), voxels.data(),
                                             num_voxels.data(), *kernel, tables.data(), stream));
@@ -252,13 +252,52 @@ Result Voxelize::run_cuda() const {
 }
 #endif
 
+// One scale, in as many tensors whatever is asked for, and no list that may be empty: programs
+// compiled ahead of time can call it. Without a kernel, in_rows is [0, V].
+struct VoxelizeScale {
+  static constexpr auto kName = "voxelize_scale";
+  using Tensors = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
+
+  Voxelize call;
+
+  static VoxelizeScale check(const at::Tensor& points, const std::optional<at::Tensor>& batch_index,
+                             c10::ArrayRef<double> point_cloud_range,
+                             c10::IntArrayRef spatial_shape, int64_t scale, int64_t batch_size,
+                             bool nested, at::OptionalIntArrayRef kernel_size,
+                             std::optional<int64_t> capacity) {
+    using Ints = c10::IntArrayRef;
+    return {Voxelize::check(points, batch_index, point_cloud_range, spatial_shape, scale,
+                            batch_size, nested, kernel_size.value_or(Ints()),
+                            capacity ? Ints(*capacity) : Ints(), {})};
+  }
+
+  Tensors run_cpu() const { return only(call.run_cpu()); }
+#ifdef ELITE_WITH_CUDA
+  Tensors run_cuda() const { return only(call.run_cuda()); }
+#endif
+
+ private:
+  Tensors only(const Result& result) const {
+    const auto& [indices, point_rows, counts, num_voxels, in_rows] = result;
+    return {indices[0], point_rows[0], counts[0], num_voxels.squeeze(0),
+            call.kernel ? in_rows[0] : empty({0, indices[0].size(0)}, call.options())};
+  }
+};
+
 }  // namespace
 
 ELITE_OP(Voxelize,
          "voxelize(Tensor points, Tensor? batch_index, float[] point_cloud_range, "
          "SymInt[] spatial_shape, int[] scales, SymInt batch_size, bool nested, int[] kernel_size, "
          "SymInt[] capacity=[], int[] halved=[]) "
-         "-> (Tensor[] indices, Tensor[] inverse, Tensor[] counts, Tensor num_voxels, "
-         "Tensor[] neighbors)");
+         "-> (Tensor[] indices, Tensor[] point_rows, Tensor[] counts, Tensor num_voxels, "
+         "Tensor[] in_rows)");
+ELITE_OP(
+    VoxelizeScale,
+    "voxelize_scale(Tensor points, Tensor? batch_index, float[] point_cloud_range, "
+    "SymInt[] spatial_shape, int scale, SymInt batch_size, bool nested, int[]? kernel_size=None, "
+    "SymInt? capacity=None) "
+    "-> (Tensor indices, Tensor point_rows, Tensor counts, Tensor num_voxels, "
+    "Tensor in_rows)");
 
 }  // namespace elite_ops

@@ -15,7 +15,7 @@ struct VoxelSet {
   VoxelGrid grid;
   const int64_t* num_rows = nullptr;  // valid rows (num_rows.h)
 
-  ELITE_HOST_DEVICE int64_t size() const { return true_rows(num_rows, num_voxels); }
+  ELITE_HOST_DEVICE int64_t size() const { return valid_rows(num_rows, num_voxels); }
 
   ELITE_HOST_DEVICE bool in_grid(int64_t i) const {
     const int32_t* index = indices + i * 4;

@@ -9,8 +9,8 @@
 namespace elite_ops::cpu {
 
 // out[v] = the sum over the entries e of row v of weights[e] * src[columns[e]], in the order of the
-// entries; divided by their number if `mean`. A row without entries becomes 0. Weights and `via`
-// exclude each other.
+// entries, those of long rows in pieces first (row_pieces.h); divided by their number if `mean`. A
+// row without entries becomes 0. Weights and `via` exclude each other.
 template <typename scalar_t>
 void csr_reduce(const scalar_t* src, int64_t channels, const Csr& csr, bool mean, scalar_t* out);
 

@@ -42,7 +42,7 @@ template <typename T>
 void encode_voxels(const VoxelPoints& voxels, const VoxelEncoder<T>& encoder, T* out) {
   if (encoder.channels == 0) return;
   const PackedWeight<T> weight(encoder.weight, 1, voxels.num_features(), encoder.channels);
-  const int64_t rows = true_rows(voxels.voxels.num_rows, voxels.voxels.rows);
+  const int64_t rows = valid_rows(voxels.voxels.num_rows, voxels.voxels.rows);
   parallel_for_rows(voxels.voxels.offsets, rows, encoder.channels, [&](int64_t begin, int64_t end) {
     encode_range(voxels, encoder, weight, begin, end, out);
   });

@@ -93,7 +93,7 @@ void encode_voxels_backward(const VoxelPoints& voxels, const VoxelEncoder<T>& en
   std::fill_n(grad_bias, channels, T(0));
   if (channels == 0) return;
   const int32_t* offsets = voxels.voxels.offsets;
-  const int64_t rows = true_rows(voxels.voxels.num_rows, voxels.voxels.rows);
+  const int64_t rows = valid_rows(voxels.voxels.num_rows, voxels.voxels.rows);
   const int64_t splits = (offsets[rows] + kSplitPoints - 1) / kSplitPoints;
   const auto first_voxel = [&](int64_t split) {
     return std::lower_bound(offsets, offsets + rows, split * kSplitPoints) - offsets;

@@ -112,7 +112,7 @@ template <typename T>
 bool linear_fused(const LinearShape& buffer, const GatheredRows<T>& features, const T* weight,
                   const T* bias, const std::vector<GatheredRows<T>>& residuals,
                   sum_t<T> negative_slope, const int64_t* num_rows, T* out) {
-  const LinearShape shape{true_rows(num_rows, buffer.num_out), buffer.c_in, buffer.c_out};
+  const LinearShape shape{valid_rows(num_rows, buffer.num_out), buffer.c_in, buffer.c_out};
   if (shape.num_out == 0 || shape.c_out == 0) return true;
   const PackedWeight<T> packed(weight, 1, shape.c_in, shape.c_out);
   std::atomic<bool> in_range{true};

@@ -24,7 +24,7 @@ bool linear_fused(const LinearShape& shape, const GatheredRows<T>& features,
                   const T* weight,  // [c_in, c_out]
                   const T* bias,    // [c_out], or null
                   const std::vector<GatheredRows<T>>& residuals, sum_t<T> negative_slope,
-                  const int64_t* num_rows,  // true rows among num_out; null: all
+                  const int64_t* num_rows,  // valid rows among num_out; null: all
                   T* out);                  // [num_out, c_out]
 
 }  // namespace elite_ops::cpu

@@ -8,9 +8,7 @@
 #include "csr_rows.h"
 #include "exp_nonpositive.h"
 #include "prefetch.h"
-#include "vectorized.h"
-
-#define ELITE_INLINE [[gnu::always_inline]] inline
+#include "vectors.h"
 
 namespace elite_ops::cpu {
 namespace {
@@ -22,13 +20,13 @@ struct Segment {
   int64_t count;
   int64_t channels;
 
-  ELITE_INLINE Segment(const Csr& segments, int64_t segment, int64_t num_channels)
+  ELITE_ALWAYS_INLINE Segment(const Csr& segments, int64_t segment, int64_t num_channels)
       : points(segments.columns + segments.offsets[segment]),
         count(segments.offsets[segment + 1] - segments.offsets[segment]),
         channels(num_channels) {}
 
   // The largest value of each channel; a NaN counts if it is the first.
-  ELITE_INLINE void find_largest(const scalar_t* src, scalar_t* __restrict__ largest) const {
+  ELITE_ALWAYS_INLINE void find_largest(const scalar_t* src, scalar_t* __restrict__ largest) const {
     std::copy_n(src + points[0] * channels, channels, largest);
     for (int64_t k = 1; k < count; ++k) {
       const scalar_t* __restrict__ row = src + points[k] * channels;
@@ -36,8 +34,8 @@ struct Segment {
     }
   }
 
-  ELITE_INLINE void softmax(const scalar_t* src, scalar_t* __restrict__ largest,
-                            scalar_t* __restrict__ sum, scalar_t* out) const {
+  ELITE_ALWAYS_INLINE void softmax(const scalar_t* src, scalar_t* __restrict__ largest,
+                                   scalar_t* __restrict__ sum, scalar_t* out) const {
     if (count == 0) return;
     find_largest(src, largest);
     std::fill_n(sum, channels, scalar_t(0));
@@ -55,8 +53,9 @@ struct Segment {
     }
   }
 
-  ELITE_INLINE void softmax_backward(const scalar_t* grad_out, const scalar_t* out,
-                                     scalar_t* __restrict__ product, scalar_t* grad_src) const {
+  ELITE_ALWAYS_INLINE void softmax_backward(const scalar_t* grad_out, const scalar_t* out,
+                                            scalar_t* __restrict__ product,
+                                            scalar_t* grad_src) const {
     std::fill_n(product, channels, scalar_t(0));
     for (int64_t k = 0; k < count; ++k) {
       const scalar_t* __restrict__ grad = grad_out + points[k] * channels;
@@ -71,8 +70,8 @@ struct Segment {
     }
   }
 
-  ELITE_INLINE void logsumexp(const scalar_t* src, scalar_t* __restrict__ largest,
-                              scalar_t* __restrict__ sum) const {
+  ELITE_ALWAYS_INLINE void logsumexp(const scalar_t* src, scalar_t* __restrict__ largest,
+                                     scalar_t* __restrict__ sum) const {
     std::fill_n(sum, channels, -std::numeric_limits<scalar_t>::infinity());
     if (count == 0) return;
     if (count == 1) {  // half of a scan's voxels; logarithms are what takes time

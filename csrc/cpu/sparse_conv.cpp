@@ -160,7 +160,7 @@ template <typename T>
 bool sparse_conv(const SparseConvShape& shape, const T* features, const T* weight,
                  const int32_t* neighbors, const SparseConvShortcut<T>& shortcut,
                  const SparseConvEpilogue<T>& epilogue, const int64_t* num_rows, T* out) {
-  const int64_t rows = true_rows(num_rows, shape.num_out);
+  const int64_t rows = valid_rows(num_rows, shape.num_out);
   if (rows == 0 || shape.c_out == 0) return true;
   const PackedWeight<T> packed(weight, shape.num_offsets, shape.c_in, shape.c_out);
   const PackedWeight<T> packed_shortcut(shortcut.weight, shortcut.features ? 1 : 0,

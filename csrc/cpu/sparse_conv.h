@@ -27,7 +27,7 @@ bool sparse_conv(const SparseConvShape& shape,
                  const T* weight,           // [num_offsets, c_in, c_out]
                  const int32_t* neighbors,  // [num_offsets, num_out]
                  const SparseConvShortcut<T>& shortcut, const SparseConvEpilogue<T>& epilogue,
-                 const int64_t* num_rows,  // true rows among num_out; null: all
+                 const int64_t* num_rows,  // valid rows among num_out; null: all
                  T* out);                  // [num_out, c_out]
 
 // grad_weight[k] = sum over i of outer(features[neighbors[k, i]], grad_out[i]), under the same

@@ -47,6 +47,14 @@ void with_vectors(VectorBytes width, const Body& body) {
   body(Bytes<16>());
 }
 
+// Calls `body(begin, end)`, a loop that the compiler vectorizes, compiled for the widest registers.
+// It and what it calls must be ELITE_ALWAYS_INLINE.
+template <typename Body>
+void run_vectorized(const Body& body, int64_t begin, int64_t end) {
+  with_vectors(vector_widths().front(),
+               [&](auto) __attribute__((always_inline)) { body(begin, end); });
+}
+
 template <typename T, int bytes>
 struct VectorType {
   typedef T type __attribute__((vector_size(bytes)));

@@ -31,7 +31,7 @@ template <typename scalar_t, int width>
 struct Sum {
   accumulate_t<scalar_t> values[width];
 
-  // Returns how many of the entries stand for a row: known beforehand, but for kVia.
+  // Returns how many of the entries stand for a row.
   template <Entries kind>
   __device__ __forceinline__ int32_t add_entries(const scalar_t* __restrict__ src, int64_t channels,
                                                  int64_t channel, const Csr& csr, int32_t begin,
@@ -43,13 +43,14 @@ struct Sum {
     for (int32_t e = begin; e < end; e += step) {
       int64_t row = csr.columns[e];
       if constexpr (kind == Entries::kVia) row = csr.via[row];
+      constexpr bool weighted = kind == Entries::kWeighted;
       Packed<scalar_t, width> pack{};
-      if (kind != Entries::kVia || row >= 0) {
+      accumulate weight = 1;
+      if (kind == Entries::kRows || row >= 0) {
         pack = *reinterpret_cast<const Packed<scalar_t, width>*>(src + row * channels + channel);
+        if constexpr (weighted) weight = csr.weights[e];
         ++count;
       }
-      constexpr bool weighted = kind == Entries::kWeighted;
-      const auto weight = weighted ? static_cast<accumulate>(csr.weights[e]) : accumulate(1);
       for (int i = 0; i < width; ++i) {
         const auto value = static_cast<accumulate>(pack.values[i]);
         values[i] += weighted ? weight * value : value;
@@ -111,7 +112,7 @@ __global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce<scalar_t, kind
     csr_reduce_kernel(const scalar_t* __restrict__ src, int64_t channels, Csr csr, bool mean,
                       int lanes, scalar_t* __restrict__ out) {
   const RowGroup place(lanes);
-  const auto rows = static_cast<uint32_t>(true_rows(csr.num_rows, csr.rows));
+  const auto rows = static_cast<uint32_t>(valid_rows(csr.num_rows, csr.rows));
   const auto blocks = static_cast<uint32_t>(num_blocks(rows, place.groups));
   if (blockIdx.x >= blocks) return;
   const auto length = [&](int64_t row) { return csr.offsets[row + 1] - csr.offsets[row]; };

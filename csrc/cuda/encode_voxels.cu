@@ -50,7 +50,7 @@ __global__ void encode_voxels_kernel(VoxelPoints voxels, VoxelEncoder<T, accumul
                                      T* __restrict__ out) {
   const RowGroup place(kWarpSize);
   const int64_t v = place.row();
-  if (v >= true_rows(voxels.voxels.num_rows, voxels.voxels.rows)) return;
+  if (v >= valid_rows(voxels.voxels.num_rows, voxels.voxels.rows)) return;
   const int32_t first = voxels.voxels.offsets[v], last = voxels.voxels.offsets[v + 1];
   float origins[6] = {};
   if (first < last) find_origins(voxels, v, place.lane, origins);

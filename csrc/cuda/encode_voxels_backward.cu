@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kWarps* kWarpSize, 2)
   const int64_t channel = int64_t{blockIdx.y} * kWarpSize + lane;
   const int64_t first_feature = int64_t{blockIdx.z} * kFeatures;
   const bool has_channel = channel < encoder.channels;
-  const int64_t num_voxels = true_rows(voxels.voxels.num_rows, voxels.voxels.rows);
+  const int64_t num_voxels = valid_rows(voxels.voxels.num_rows, voxels.voxels.rows);
 
   accumulate sums[kFeatures] = {};
   for (int i = warp; i < kBlockVoxels; i += kWarps) {

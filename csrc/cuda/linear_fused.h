@@ -15,7 +15,7 @@ struct LinearArguments {
   GatheredRows<T> features;   // of c_in channels; without `rows` at least num_out rows
   const T* weight = nullptr;  // [c_in, c_out]
   SparseConvEpilogue<T> epilogue = {};
-  const int64_t* num_rows = nullptr;  // true rows among num_out, on the device; null: all
+  const int64_t* num_rows = nullptr;  // valid rows among num_out, on the device; null: all
   T* out = nullptr;                   // [num_out, c_out]
   int32_t* error_flag = nullptr;
 };

@@ -14,10 +14,9 @@ cudaError_t forward_on_tensor_cores(const SparseConvArguments<T>& args, SparseCo
     ELITE_CUDA_TRY(current_architecture(&architecture));
     const bool holds = tensor_core::holds_warpgroups() && args.shortcut.channels % 64 == 0;
     variant = choose_variant(args.shape, sizeof(T), architecture, holds);
-    // Where the true rows are counted, blocks that go from tile to tile: the same bits.
-    const bool is_counted = args.num_rows != nullptr;
-    if (is_counted && variant == SparseConvVariant::kTiles128)
-      variant = SparseConvVariant::kTiles64;
+    // In a padded buffer, blocks that go from tile to tile: the same bits.
+    const bool is_padded = args.num_rows != nullptr;
+    if (is_padded && variant == SparseConvVariant::kTiles128) variant = SparseConvVariant::kTiles64;
   }
   if constexpr (sizeof(T) == 2) {
     switch (variant) {

@@ -32,15 +32,15 @@ struct SparseConvArguments {
   const int32_t* order = nullptr;      // [num_out]; null: as they come
   SparseConvShortcut<T> shortcut = {};
   SparseConvEpilogue<T> epilogue = {};
-  const int64_t* num_rows = nullptr;  // true rows among num_out, on the device; null: all
+  const int64_t* num_rows = nullptr;  // valid rows among num_out, on the device; null: all
   T* out = nullptr;                   // [num_out, c_out]
   int32_t* error_flag = nullptr;
 };
 
 // out[i] = epilogue(sum over k of features[neighbors[k, i]] @ weight[k] + shortcut[i]). Rows from
 // the true ones on are neither read nor written. With `order`, column j of the table is that of
-// output row order[j], a permutation (of the true rows, which come first); each row's sum is formed
-// alike. `allow_tf32`: float products may be rounded to tf32 and computed by tensor cores. A
+// output row order[j], a permutation (of the valid rows, which come first); each row's sum is
+// formed alike. `allow_tf32`: float products may be rounded to tf32 and computed by tensor cores. A
 // `variant` other than kAutomatic is for measurements; cudaErrorInvalidValue where it can't compute
 // this.
 template <typename T>

@@ -6,6 +6,7 @@
 #include "sparse_conv_mma.cuh"
 #include "sparse_conv_rows.cuh"
 #include "sparse_conv_weight_general.cuh"
+#include "sum_partials.cuh"
 
 namespace elite_ops::cuda {
 namespace {
@@ -17,16 +18,6 @@ template <typename T>
 RowSplits splits_of(const SparseConvShape& shape) {
   return row_splits(shape.num_out, kSplitRows, shape.num_offsets * shape.c_in * shape.c_out,
                     kMaxWorkspaceBytes / static_cast<int64_t>(sizeof(accumulate_t<T>)));
-}
-
-template <typename T>
-__global__ void sum_kernel(const accumulate_t<T>* __restrict__ partials, int64_t splits,
-                           int64_t elements, T* __restrict__ grad_weight) {
-  const int64_t i = global_thread();
-  if (i >= elements) return;
-  accumulate_t<T> sum = 0;
-  for (int64_t s = 0; s < splits; ++s) sum += partials[s * elements + i];
-  grad_weight[i] = static_cast<T>(sum);
 }
 
 template <typename T>
@@ -63,8 +54,7 @@ cudaError_t sparse_conv_backward_weight(const SparseConvShape& shape, const T* f
                                 row_tiles, column_tiles, partials, error_flag};
   const int64_t blocks = splits.count * shape.num_offsets * row_tiles * column_tiles;
   ELITE_CUDA_TRY(weight_partials(args, allow_tf32, blocks, stream));
-  const cudaLaunchConfig_t config = one_thread_per(elements, stream);
-  return cudaLaunchKernelEx(&config, sum_kernel<T>, partials, splits.count, elements, grad_weight);
+  return sum_partials<T>(partials, splits.count, elements, grad_weight, stream);
 }
 
 #define INSTANTIATE(T)                                                                            \

@@ -24,7 +24,7 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
   __shared__ int32_t rows[kTile];
   __shared__ Sum a[kDepth][kTile + 1];  // one spare column, against bank conflicts
   __shared__ Sum b[kDepth][kTile];
-  const int64_t num_rows = true_rows(args.num_rows, args.shape.num_out), c_out = args.shape.c_out;
+  const int64_t num_rows = valid_rows(args.num_rows, args.shape.num_out), c_out = args.shape.c_out;
   const int64_t first_row = blockIdx.x / column_tiles * kTile;
   const int64_t first_column = blockIdx.x % column_tiles * kTile;
   if (first_row >= num_rows) return;

@@ -100,16 +100,16 @@ template <typename C>
 __global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
     forward_kernel(const SparseConvArguments<typename C::T> args, const Tiles<C::kRows> tiles) {
   auto& shared = *dynamic_shared<typename C::Shared>();
-  const unsigned count = tiles.count(true_rows(args.num_rows, args.shape.num_out));
+  const unsigned count = tiles.count(valid_rows(args.num_rows, args.shape.num_out));
   for (unsigned tile = blockIdx.x; tile < count; tile += gridDim.x) {
     convolve_tile<C>(args, shared, tiles.first_row(tile), tiles.first_column(tile));
     if constexpr (!C::kLoops) return;
   }
 }
 
-// Cuts the number of blocks, one for each tile, where the true rows are counted: most tiles may
-// hold none of them, and a block that finds nothing to do has to be started too. Leaves twice what
-// runs at once, `at_once` blocks to a multiprocessor.
+// Cuts the number of blocks, one for each tile, in a padded buffer: most tiles may hold no valid
+// row, and a block that finds nothing to do has to be started too. Leaves twice what runs at once,
+// `at_once` blocks to a multiprocessor.
 template <typename T>
 cudaError_t limit_blocks(const SparseConvArguments<T>& args, int at_once, int64_t* blocks) {
   if (args.num_rows == nullptr) return cudaSuccess;

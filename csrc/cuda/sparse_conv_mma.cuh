@@ -42,8 +42,8 @@ bool supports_weight(const SparseConvShape& shape, bool allow_tf32, const T* fea
          starts_on_vector(features) && starts_on_vector(grad_out);
 }
 
-// Tiles of 64 or 128 rows and 64 columns, each computed by a block of its own; where the true rows
-// are counted, fewer blocks go from one tile of 64 rows to the next.
+// Tiles of 64 or 128 rows and 64 columns, each computed by a block of its own; in a padded
+// buffer, fewer blocks go from one tile of 64 rows to the next.
 template <typename T>
 cudaError_t forward_tiles_64(const SparseConvArguments<T>& args, cudaStream_t stream);
 template <typename T>

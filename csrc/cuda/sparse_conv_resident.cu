@@ -96,7 +96,7 @@ __global__ void __launch_bounds__(kWarps * 32, 1)
   auto* warps = dynamic_shared<typename C::Warp>();
   auto* weights = reinterpret_cast<typename C::T*>(warps + kWarps);
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t num_rows = true_rows(args.num_rows, args.shape.num_out);
+  const int64_t num_rows = valid_rows(args.num_rows, args.shape.num_out);
   const int64_t slabs = (num_rows + kSlabRows - 1) / kSlabRows;
   const int64_t first_slab = blockIdx.x / column_tiles * kWarps;
   if (first_slab >= slabs) return;

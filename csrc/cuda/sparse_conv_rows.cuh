@@ -29,7 +29,7 @@ __device__ __forceinline__ int32_t neighbor_row(const SparseConvShape& shape,
   return checked_row(neighbors[k * shape.num_out + i], shape.num_in, error_flag);
 }
 
-// The output row that column `i` of the table stands for, -1 past the true rows.
+// The output row that column `i` of the table stands for, -1 past the valid rows.
 template <typename T>
 __device__ __forceinline__ int64_t output_row(const SparseConvArguments<T>& args, int64_t num_rows,
                                               int64_t i) {
@@ -68,7 +68,7 @@ template <typename T>
 struct TableColumn {
   const int32_t* entry;  // under the offset where the walk stands; null: row_in
   int offsets_left;      // to the end of the table
-  int32_t row_in;        // what every offset meets where there is no table, -1 past the true rows
+  int32_t row_in;        // what every offset meets where there is no table, -1 past the valid rows
   int32_t shortcut_row;  // -1 where there is no shortcut
 
   // Starts at offset `k` of column `i`.
@@ -108,7 +108,7 @@ __device__ __forceinline__ void report_if(bool outside, int32_t* error_flag) {
 template <typename T>
 __device__ accumulate_t<T> sum_of_products(const SparseConvArguments<T>& args, int64_t i,
                                            int64_t column) {
-  TableColumn<T> table_column(args, true_rows(args.num_rows, args.shape.num_out), 0, i);
+  TableColumn<T> table_column(args, valid_rows(args.num_rows, args.shape.num_out), 0, i);
   bool outside = false;
   accumulate_t<T> sum = 0;
   for (int64_t k = 0; k < offsets_of(args); ++k) {

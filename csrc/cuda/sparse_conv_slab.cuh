@@ -78,7 +78,7 @@ __device__ __forceinline__ uint32_t fetch_rows(const SparseConvArguments<T>& arg
                                                int64_t first_row, int64_t first_offset, int lane,
                                                int32_t* rows) {
   const int half = lane / kSlabRows, slab_row = lane % kSlabRows;
-  TableColumn<T> column(args, true_rows(args.num_rows, args.shape.num_out), first_offset + half,
+  TableColumn<T> column(args, valid_rows(args.num_rows, args.shape.num_out), first_offset + half,
                         first_row + slab_row);
   int32_t found[kOffsets / 2];  // two offsets at a time, one in each half of the warp
   bool outside = false;
@@ -151,7 +151,7 @@ __device__ __forceinline__ void store_slab(const SparseConvArguments<T>& args, i
                                            int64_t first_column, int lane,
                                            float (&sums)[kWidth / 8][4]) {
   // Read again: kept over the main loop, the number would cost registers.
-  const int64_t num_rows = true_rows(args.num_rows, args.shape.num_out);
+  const int64_t num_rows = valid_rows(args.num_rows, args.shape.num_out);
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     const int64_t i = first_row + lane / 4 + half * 8, row = output_row(args, num_rows, i);

@@ -86,7 +86,7 @@ __global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
   const int first_warp = warp / C::kWarpgroupSlabs * C::kWarpgroupSlabs;  // of the warpgroup
   const int64_t first_slab_row = tiles.first_row(blockIdx.x) + warp * kSlabRows;
   const int first_column = tiles.first_column(blockIdx.x);
-  if (blockIdx.x >= tiles.count(true_rows(args.num_rows, args.shape.num_out))) return;
+  if (blockIdx.x >= tiles.count(valid_rows(args.num_rows, args.shape.num_out))) return;
   float sums[kTilesPerSlab][4] = {};
 
   for (int first_offset = 0; first_offset < offsets_of(args); first_offset += kOffsets) {

@@ -1,6 +1,7 @@
 #include "common/row_splits.h"
 #include "cuda/kernel_table.cuh"
 #include "cuda/sparse_depthwise_conv.h"
+#include "cuda/sum_partials.cuh"
 
 namespace elite_ops::cuda {
 namespace {
@@ -94,16 +95,6 @@ __global__ void __launch_bounds__(kThreadsPerBlock)
   for (int i = 0; i < width; ++i) partials[place.cell(item) + i] = sum[i];
 }
 
-template <typename T>
-__global__ void sum_kernel(const accumulate_t<T>* __restrict__ partials, int64_t splits,
-                           int64_t elements, T* __restrict__ grad_weight) {
-  const int64_t i = global_thread();
-  if (i >= elements) return;
-  accumulate_t<T> sum = 0;
-  for (int64_t s = 0; s < splits; ++s) sum += partials[s * elements + i];
-  grad_weight[i] = static_cast<T>(sum);
-}
-
 RowSplits splits_of(const KernelTable& in_rows, int64_t channels) {
   return row_splits(in_rows.num_columns, kSplitRows, in_rows.num_offsets * channels,
                     kMaxPartialElements);
@@ -146,8 +137,7 @@ cudaError_t sparse_depthwise_conv_backward_weight(const KernelTable& in_rows, in
   ELITE_CUDA_TRY(cudaLaunchKernelEx(
       &blocks, is_wide ? weight_kernel<T, kWidest<T>> : weight_kernel<T, 1>, in_rows, channels,
       lanes, splits.rows, features, grad_out, partials, error_flag));
-  const cudaLaunchConfig_t config = one_thread_per(elements, stream);
-  return cudaLaunchKernelEx(&config, sum_kernel<T>, partials, splits.count, elements, grad_weight);
+  return sum_partials<T>(partials, splits.count, elements, grad_weight, stream);
 }
 
 #define INSTANTIATE(T)                                                                           \

@@ -18,15 +18,13 @@ from torch import Tensor, nn
 
 from elite.student.block import NEGATIVE_SLOPE, PointBranch, ResidualBlock, SPVBlock
 from elite.student.features import PointFeatures
-from elite.student.head import most_likely
+from elite.student.head import cells_of, most_likely
 from elite.student.pyramid import Level, Pyramid, Step, build_pyramid
 from elite_ops import (
     KernelMap,
     Segments,
     encode_voxels,
-    intersect_segments,
     linear_fused,
-    on_cuda,
     segment_mean,
     sparse_conv_fused,
     transition,
@@ -314,22 +312,9 @@ class FusedStudent(nn.Module):
                 num_rows = coarse.points.num_rows
                 x = self.outputs[i](at_coarse, residuals=residuals, num_rows=num_rows)
         levels = pyramid.levels[1:]
-        cells, rows = self._cells(levels)
-        return self._head(mixed, levels, rows), cells
-
-    @staticmethod
-    def _cells(levels: Sequence[Level]) -> tuple[Segments | None, Sequence[Tensor]]:
-        """Points that share their voxels at all levels, and the voxels of each cell, per level.
-
-        Counting the cells makes a CUDA device, and a fixed capacity, wait. There are none there,
-        and the voxels are those of each point.
-        """
-        points = [level.points for level in levels]
-        inverse = points[0].inverse
-        if inverse.is_cpu and not on_cuda(inverse) and points[0].num_rows is None:
-            cells, voxels = intersect_segments(points)
-            return cells, voxels.unbind()
-        return None, [of_level.inverse for of_level in points]
+        found = cells_of(levels)
+        cells, rows = found or (None, [level.points.inverse for level in levels])
+        return self._head(mixed, levels, list(rows)), cells
 
     def _head(
         self,

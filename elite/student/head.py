@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from elite.student.pyramid import Level
 from elite_ops import Segments, build_all_segments, intersect_segments, on_cuda, voxel_to_point
 
-__all__ = ["Head", "most_likely"]
+__all__ = ["Head", "cells_of", "most_likely"]
 
 
 class Head(nn.Module):
@@ -36,9 +36,10 @@ class Head(nn.Module):
         levels: Sequence[Level],  # the level of each output
     ) -> Tensor:  # [N, num_classes]
         parts = [F.linear(x, *part) for x, part in zip(outputs, self.hidden_parts(), strict=True)]
-        if on_cuda(parts[0]) or not parts[0].is_cpu:  # counting the cells would wait
+        found = cells_of(levels)
+        if found is None:
             return self._logits_of(parts, [level.points for level in levels])
-        cells, rows = intersect_segments([level.points for level in levels])
+        cells, rows = found
         voxels = build_all_segments(list(rows), [len(part) for part in parts])
         return voxel_to_point(self._logits_of(parts, voxels), cells)
 
@@ -52,6 +53,18 @@ class Head(nn.Module):
         """The hidden layer's weight and bias for each block; all of the bias is in the first."""
         weights = torch.split(self.hidden.weight, self.channels, dim=1)
         return list(zip_longest(weights, [self.hidden.bias]))
+
+
+def cells_of(levels: Sequence[Level]) -> tuple[Segments, Tensor] | None:
+    """The cells of points that share their voxels at all levels, and the voxel of each, per level.
+
+    None where counting the cells would wait: on CUDA, and with a fixed capacity.
+    """
+    points = [level.points for level in levels]
+    inverse = points[0].inverse
+    if on_cuda(inverse) or not inverse.is_cpu or points[0].num_rows is not None:
+        return None
+    return intersect_segments(points)
 
 
 def most_likely(logits: Tensor) -> Tensor:  # [N, num_classes] -> [N] int64

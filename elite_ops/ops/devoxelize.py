@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from elite_ops.ops.segments import Segments, build_all_segments, build_segments
-from elite_ops.ops.transition import CsrMatrix, Transition, transition
+from elite_ops.ops.segments import build_segments
+from elite_ops.ops.transition import CsrMatrix, multiplied
 from elite_ops.ops.voxel_to_point import voxel_to_point
 from elite_ops.registration import register_fake
 from elite_ops.voxel_set import VoxelSet
@@ -86,30 +86,31 @@ def devoxelize(
     )
     if mode == "nearest":
         return voxel_to_point(features, build_segments(rows.flatten(), len(voxels)))
-    return transition(features, weighted_rows(rows, weights, len(voxels)))
+    return weighted_rows(features, rows, weights)
 
 
 def weighted_rows(
-    rows: Tensor,  # [N, K] int32
+    features: Tensor,  # [V, C]
+    rows: Tensor,  # [N, K] int32, -1 for none
     weights: Tensor,  # [N, K] float32
-    num_rows: int,
-) -> Transition:
-    """The weighted sum of K rows for each of N points as a matrix, which leaves out rows of -1.
+) -> Tensor:  # [N, C]
+    """The weighted sum of K rows for each point."""
+    wanted = torch.is_grad_enabled() and features.requires_grad
+    transposed = _by_row(rows, weights, len(features)) if wanted else None
+    return multiplied(_by_point(rows, weights), features, transposed)
 
-    Raises:
-        IndexError: as `build_segments`.
-    """
-    columns, (num_points, per_point) = rows.flatten(), rows.shape
-    entries = torch.arange(per_point * num_points, dtype=torch.int32, device=rows.device)
-    point = torch.where(columns >= 0, entries // per_point, -1)
-    by_point, by_row = build_all_segments([point, columns], [num_points, num_rows])
 
-    def matrix(segments: Segments, columns: Tensor) -> CsrMatrix:
-        order = segments.order
-        sorted_weights = weights.flatten().index_select(0, order)
-        return CsrMatrix(segments.offsets, columns.index_select(0, order), sorted_weights)
+def _by_point(rows: Tensor, weights: Tensor) -> CsrMatrix:
+    """The weighted sum as a matrix with a row per point."""
+    every = torch.arange(0, rows.numel() + 1, rows.shape[1], dtype=torch.int32, device=rows.device)
+    return CsrMatrix(every, rows.flatten(), weights.flatten())
 
-    return Transition(matrix(by_point, columns), matrix(by_row, point))
+
+def _by_row(rows: Tensor, weights: Tensor, num_rows: int) -> CsrMatrix:
+    """Its transpose."""
+    segments = build_segments(rows.flatten(), num_rows)
+    sorted_weights = weights.flatten().index_select(0, segments.order)
+    return CsrMatrix(segments.offsets, segments.order // rows.shape[1], sorted_weights)
 
 
 def _check(features: Tensor, voxels: VoxelSet, mode: str) -> None:

@@ -54,12 +54,12 @@ def order_rows(kernel_map: KernelMap) -> KernelMap:
     return kernel_map.replace(RowOrder(order, in_rows))
 
 
-def _fake(neighbors: Tensor, kernel_size: Sequence[int]) -> tuple[Tensor, Tensor]:
-    if neighbors.dim() != 2:
+def _fake(in_rows: Tensor, kernel_size: Sequence[int]) -> tuple[Tensor, Tensor]:
+    if in_rows.dim() != 2:
         raise ValueError(
-            f"order_rows: `neighbors` must have 2 dimensions, got shape {tuple(neighbors.shape)}"
+            f"order_rows: `in_rows` must have 2 dimensions, got shape {tuple(in_rows.shape)}"
         )
-    return neighbors.new_empty(neighbors.shape[1]), neighbors.new_empty(neighbors.shape)
+    return in_rows.new_empty(in_rows.shape[1]), in_rows.new_empty(in_rows.shape)
 
 
 register_fake("order_rows", _fake)

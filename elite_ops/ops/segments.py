@@ -210,8 +210,8 @@ def build_all_segments(
                 strict=True,
             )
         )
-    true_rows = num_rows or [None] * len(inverse)
-    return [Segments(i, *rows, n) for i, rows, n in zip(inverse, lists, true_rows, strict=True)]
+    valid_rows = num_rows or [None] * len(inverse)
+    return [Segments(i, *rows, n) for i, rows, n in zip(inverse, lists, valid_rows, strict=True)]
 
 
 def intersect_segments(

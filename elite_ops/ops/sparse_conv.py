@@ -48,13 +48,12 @@ def sparse_conv(
     """
     kernel_map.check_not_padded("sparse_conv")
     features, weight, bias = autocast(features, weight, bias)
-    needs_grad = torch.is_grad_enabled() and features.requires_grad
     out: Tensor = torch.ops.elite_ops.sparse_conv(
         features,
         weight,
         bias,
         kernel_map.in_rows,
-        kernel_map.out_rows if needs_grad or kernel_map.symmetric else None,
+        kernel_map.out_rows_for(features),
         kernel_map.symmetric,
         *_row_order(kernel_map),
     )

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from elite_ops.autocast import autocast
-from elite_ops.kernel_map import KernelMap
+from elite_ops.kernel_map import KernelMap, given_out_rows
 from elite_ops.registration import register_autograd, register_fake
 
 __all__ = ["sparse_depthwise_conv"]
@@ -48,7 +48,7 @@ def sparse_depthwise_conv(
     """
     kernel_map.check_not_padded("sparse_depthwise_conv")
     features, weight, bias = autocast(features, weight, bias)
-    tables = (kernel_map.in_rows, kernel_map.out_rows, kernel_map.symmetric)
+    tables = (kernel_map.in_rows, kernel_map.out_rows_for(features), kernel_map.symmetric)
     out: Tensor = torch.ops.elite_ops.sparse_depthwise_conv(features, weight, bias, *tables)
     return out
 
@@ -58,22 +58,23 @@ def _fake(
     weight: Tensor,
     bias: Tensor | None,
     in_rows: Tensor,
-    out_rows: Tensor,
+    out_rows: Tensor | None,
     symmetric: bool,
 ) -> Tensor:
     return features.new_empty(in_rows.shape[1], features.shape[1])
 
 
 def _fake_backward_weight(
-    features: Tensor, grad_out: Tensor, in_rows: Tensor, out_rows: Tensor, symmetric: bool
+    features: Tensor, grad_out: Tensor, in_rows: Tensor, out_rows: Tensor | None, symmetric: bool
 ) -> Tensor:
     return features.new_empty(in_rows.shape[0], features.shape[1])
 
 
 def _carry_back(
-    grad_out: Tensor, weight: Tensor, in_rows: Tensor, out_rows: Tensor, symmetric: bool
+    grad_out: Tensor, weight: Tensor, in_rows: Tensor, out_rows: Tensor | None, symmetric: bool
 ) -> Tensor:
     """What `weight` makes of output rows on their way to the input rows."""
+    out_rows = given_out_rows("sparse_depthwise_conv", out_rows)
     weight = weight.flip(0) if symmetric else weight
     out: Tensor = torch.ops.elite_ops.sparse_depthwise_conv(
         grad_out, weight, None, out_rows, in_rows, symmetric

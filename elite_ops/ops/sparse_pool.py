@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from elite_ops.kernel_map import KernelMap
+from elite_ops.kernel_map import KernelMap, given_out_rows
 from elite_ops.ops.segment_reduce import segment_max, segment_mean
 from elite_ops.ops.segments import Segments, build_segments
 from elite_ops.registration import register_autograd, register_fake
@@ -43,7 +43,7 @@ def sparse_max_pool(
     *Source:* `torch.nn.MaxPool3d` on the voxels that are there.
     """
     kernel_map.check_not_padded("sparse_max_pool")
-    tables = (kernel_map.in_rows, kernel_map.out_rows)
+    tables = (kernel_map.in_rows, kernel_map.out_rows_for(features))
     out: Tensor = torch.ops.elite_ops.sparse_max_pool(features, *tables)[0]
     return out
 
@@ -76,7 +76,7 @@ def sparse_avg_pool(
     *Source:* `torch.nn.AvgPool3d` on the voxels that are there.
     """
     kernel_map.check_not_padded("sparse_avg_pool")
-    tables = (kernel_map.in_rows, kernel_map.out_rows)
+    tables = (kernel_map.in_rows, kernel_map.out_rows_for(features))
     out: Tensor = torch.ops.elite_ops.sparse_avg_pool(features, *tables)[0]
     return out
 
@@ -166,7 +166,9 @@ def _samples(op: str, features: Tensor, indices: Tensor, batch_size: int) -> Seg
     return build_segments(indices[:, 0].contiguous(), batch_size)
 
 
-def _fake_max(features: Tensor, in_rows: Tensor, out_rows: Tensor) -> tuple[Tensor, Tensor]:
+def _fake_max(
+    features: Tensor, in_rows: Tensor, out_rows: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     out = features.new_empty(in_rows.shape[1], features.shape[1])
     return out, out.new_empty(out.shape, dtype=torch.int32)
 
@@ -179,7 +181,9 @@ def _fake_max_take(features: Tensor, argmax: Tensor, out_rows: Tensor) -> Tensor
     return features.new_empty(argmax.shape)
 
 
-def _fake_avg(features: Tensor, in_rows: Tensor, out_rows: Tensor) -> tuple[Tensor, Tensor]:
+def _fake_avg(
+    features: Tensor, in_rows: Tensor, out_rows: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
     out = features.new_empty(in_rows.shape[1], features.shape[1])
     return out, out.new_empty(out.shape[:1], dtype=torch.int32)
 
@@ -197,7 +201,9 @@ def _setup_context_max(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tenso
 
 
 def _backward_max(ctx: Any, grad_out: Tensor, _: Any) -> tuple[Tensor, None, None]:
-    grad = torch.ops.elite_ops.sparse_max_pool_backward(grad_out, *ctx.saved_tensors)
+    argmax, out_rows = ctx.saved_tensors
+    out_rows = given_out_rows("sparse_max_pool", out_rows)
+    grad = torch.ops.elite_ops.sparse_max_pool_backward(grad_out, argmax, out_rows)
     return grad, None, None
 
 
@@ -218,7 +224,9 @@ def _setup_context_avg(ctx: Any, inputs: tuple[Tensor, ...], output: tuple[Tenso
 
 
 def _backward_avg(ctx: Any, grad_out: Tensor, _: Any) -> tuple[Tensor, None, None]:
-    grad = torch.ops.elite_ops.sparse_avg_pool_backward(grad_out, *ctx.saved_tensors)
+    counts, in_rows, out_rows = ctx.saved_tensors
+    out_rows = given_out_rows("sparse_avg_pool", out_rows)
+    grad = torch.ops.elite_ops.sparse_avg_pool_backward(grad_out, counts, in_rows, out_rows)
     return grad, None, None
 
 

@@ -24,8 +24,8 @@ class CsrMatrix:
     """A sparse matrix by rows: row v has the entries [offsets[v], offsets[v + 1]).
 
     The buffers have a fixed size, the number of points, so that nobody waits for the device to
-    count; places after the last entry hold column -1 and weight 0. Made by `build_transition`:
-    `transition` checks the shapes, and trusts the numbers.
+    count; places after the last entry hold column -1 and weight 0. An entry of column -1 counts for
+    none. Made by `build_transition`: `transition` checks the shapes, and trusts the numbers.
     """
 
     offsets: Tensor  # [rows + 1] int32
@@ -122,17 +122,22 @@ def transition(
     """
     if isinstance(operator, PointTransition):
         return _by_points(features, operator.fine, operator.coarse)
-    matrix, transposed = operator.matrix, operator.transposed
-    out: Tensor = torch.ops.elite_ops.transition(
-        features,
-        matrix.offsets,
-        matrix.columns,
-        matrix.weights,
-        transposed.offsets,
-        transposed.columns,
-        transposed.weights,
-        operator.num_rows,
-    )
+    return multiplied(operator.matrix, features, operator.transposed, operator.num_rows)
+
+
+def multiplied(
+    matrix: CsrMatrix,
+    features: Tensor,
+    transposed: CsrMatrix | None,  # for the gradient
+    num_rows: Tensor | None = None,
+) -> Tensor:
+    """The matrix times the features."""
+
+    def tensors(m: CsrMatrix) -> tuple[Tensor, Tensor, Tensor]:
+        return m.offsets, m.columns, m.weights
+
+    others = (None, None, None) if transposed is None else tensors(transposed)
+    out: Tensor = torch.ops.elite_ops.transition(features, *tensors(matrix), *others, num_rows)
     return out
 
 
@@ -186,13 +191,17 @@ def _fake_by_points(
     return features.new_empty(coarse_offsets.shape[0] - 1, features.shape[1])
 
 
-def _setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+def _setup_context(ctx: Any, inputs: tuple[Tensor | None, ...], output: Tensor) -> None:
     ctx.save_for_backward(*inputs[1:7])
 
 
 def _backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, ...]:
     """The transposed operator, whose own gradient is the operator."""
     matrix, transposed = ctx.saved_tensors[:3], ctx.saved_tensors[3:]
+    if transposed[0] is None:
+        raise ValueError(
+            "transition: `transposed_offsets` must be given where a gradient is needed, got None"
+        )
     grad_features = torch.ops.elite_ops.transition(grad_out, *transposed, *matrix)
     return grad_features, *([None] * 7)
 

@@ -90,19 +90,17 @@ def voxelize(
     kernel = None
     if kernel_size is not None:
         kernel = KernelGeometry.of_submanifold(kernel_size, op="voxelize")
-    indices, point_rows, counts, num_voxels, in_rows = torch.ops.elite_ops.voxelize(
+    rows, tables = _found(
         points,
         batch_index,
-        point_cloud_range,
-        spatial_shape,
+        (point_cloud_range, spatial_shape),
         scales,
         batch_size,
         nested,
-        () if kernel is None else kernel.kernel_size,
+        None if kernel is None else kernel.kernel_size,
         _per_scale(capacity, len(scales)),
         halved,
     )
-    rows = list(zip(indices, point_rows, counts, num_voxels.unbind(), strict=True))
     padded = capacity is not None
 
     shapes = [_divided(spatial_shape, scale) for scale in scales]
@@ -114,9 +112,32 @@ def voxelize(
     coarser = {s: voxels_of(len(scales) + i, 2 * s) for i, s in enumerate(halved)}
     found = [voxels_of(g, scale, coarser.get(scale)) for g, scale in enumerate(scales)]
     if kernel is not None:
-        for voxels, table in zip(found, in_rows, strict=True):
+        for voxels, table in zip(found, tables, strict=True):
             voxels.store(kernel, _symmetric_map(table, voxels, kernel))
     return found
+
+
+def _found(
+    points: Tensor,
+    batch_index: Tensor | None,
+    grid: tuple[Sequence[float], Sequence[int]],  # its range and shape
+    scales: Sequence[int],
+    batch_size: int,
+    nested: bool,
+    kernel_size: Sequence[int] | None,
+    capacity: Sequence[int],
+    halved: Sequence[int],
+) -> tuple[list[tuple[Tensor, Tensor, Tensor, Tensor]], list[Tensor]]:
+    """The rows of each grid, and the table of each scale."""
+    ops = torch.ops.elite_ops
+    if len(scales) == 1 and len(capacity) < 2 and not halved:
+        *rows, in_rows = ops.voxelize_scale(
+            points, batch_index, *grid, scales[0], batch_size, nested, kernel_size, *capacity
+        )
+        return [tuple(rows)], [in_rows]
+    arguments = (scales, batch_size, nested, kernel_size or (), capacity, halved)
+    *per_grid, num_voxels, tables = ops.voxelize(points, batch_index, *grid, *arguments)
+    return list(zip(*per_grid, num_voxels.unbind(), strict=True)), tables
 
 
 def _symmetric_map(in_rows: Tensor, voxels: Voxels, geometry: KernelGeometry) -> KernelMap:
@@ -155,14 +176,40 @@ def _fake(
     else:
         sizes = [torch.library.get_ctx().new_dynamic_size() for _ in of]
     num_scales = len(scales)
-    inverse_of_halved = [empty(sizes[s]) for s in of[num_scales:]]
+    rows_of_halved = [empty(sizes[s]) for s in of[num_scales:]]
     return (
         [empty(size, 4) for size in sizes],
-        [*(empty(points.shape[0]) for _ in scales), *inverse_of_halved],
+        [*(empty(points.shape[0]) for _ in scales), *rows_of_halved],
         [empty(size) for size in sizes],
         points.new_empty(len(sizes), dtype=torch.int64),
         [empty(math.prod(kernel_size), n) for n in sizes[:num_scales]] if kernel_size else [],
     )
 
 
+def _fake_scale(
+    points: Tensor,
+    batch_index: Tensor | None,
+    point_cloud_range: Sequence[float],
+    spatial_shape: Sequence[int],
+    scale: int,
+    batch_size: int,
+    nested: bool,
+    kernel_size: Sequence[int] | None = None,
+    capacity: int | None = None,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    size = capacity if capacity is not None else torch.library.get_ctx().new_dynamic_size()
+
+    def empty(*shape: int | torch.SymInt) -> Tensor:
+        return points.new_empty(shape, dtype=torch.int32)
+
+    return (
+        empty(size, 4),
+        empty(points.shape[0]),
+        empty(size),
+        points.new_empty((), dtype=torch.int64),
+        empty(math.prod(kernel_size) if kernel_size else 0, size),
+    )
+
+
 register_fake("voxelize", _fake)
+register_fake("voxelize_scale", _fake_scale)

@@ -148,10 +148,10 @@ void check_cpu() {
 CASE(voxels_past_the_true_ones_are_not_written) {
   const SegmentCase segments(random_inverse(600, 40), 40);
   Case c(segments, 4, 33);
-  for (const int64_t true_rows : {0, 1, 39, 40}) {
-    c.voxels.voxels.num_rows = &true_rows;
+  for (const int64_t valid_rows : {0, 1, 39, 40}) {
+    c.voxels.voxels.num_rows = &valid_rows;
     std::vector<double> want = plain(c, c.weight, c.bias);
-    std::fill(want.begin() + true_rows * c.channels, want.end(), -5);
+    std::fill(want.begin() + valid_rows * c.channels, want.end(), -5);
     std::vector<float> on_cpu(want.size(), -5), on_cuda = on_cpu;
     const VoxelEncoder<float> encoder{c.weight.data(), c.bias.data(), c.channels, 0.1f};
     cpu::encode_voxels(c.voxels, encoder, on_cpu.data());
@@ -165,12 +165,12 @@ CASE(gradients_are_of_the_true_voxels_alone) {
   const SegmentCase segments(random_inverse(600, 40), 40);
   Case c(segments, 4, 33);
   const VoxelEncoder<float> encoder{c.weight.data(), c.bias.data(), c.channels, 0.1f};
-  for (const int64_t true_rows : {0, 1, 39, 40}) {
-    c.voxels.voxels.num_rows = &true_rows;
+  for (const int64_t valid_rows : {0, 1, 39, 40}) {
+    c.voxels.voxels.num_rows = &valid_rows;
     auto grad_out = harness::Random(1).uniform_vector<float>(40 * c.channels);
-    std::fill(grad_out.begin() + true_rows * c.channels, grad_out.end(), 0.f);
+    std::fill(grad_out.begin() + valid_rows * c.channels, grad_out.end(), 0.f);
     const std::vector<double> want = plain_gradients(c, c.weight, c.bias, grad_out);
-    std::fill(grad_out.begin() + true_rows * c.channels, grad_out.end(), std::nanf(""));
+    std::fill(grad_out.begin() + valid_rows * c.channels, grad_out.end(), std::nanf(""));
     std::vector<float> on_cpu(want.size()), on_cuda = on_cpu;
     const size_t bias = c.weight.size();
     cpu::encode_voxels_backward(c.voxels, encoder, grad_out.data(), on_cpu.data(),

@@ -99,7 +99,7 @@ void check_cuda(int64_t c_in, int64_t c_out, bool tf32 = false) {
 
 // The rows past the count name rows that don't exist, and are not written.
 template <typename T>
-void check_counted(int64_t c_in, int64_t c_out, bool tf32 = false) {
+void check_padded(int64_t c_in, int64_t c_out, bool tf32 = false) {
   for (const int64_t count : {0, 1, 15, 16, 17, 64, 65, 100}) {
     LinearCase<T> linear(100, c_in, c_out);
     for (const bool gathers : {false, true}) {
@@ -107,10 +107,10 @@ void check_counted(int64_t c_in, int64_t c_out, bool tf32 = false) {
       exact.num_out = count;
       std::vector<float> want = exact.run_on_cuda(gathers, tf32);
       want.resize(100 * c_out, kUntouched);
-      LinearCase<T> counted = linear;
-      std::fill(counted.rows.begin() + count, counted.rows.end(), 1 << 30);
-      std::fill(counted.coarse_rows.begin() + count, counted.coarse_rows.end(), -5);
-      CHECK_EQUAL(counted.run_on_cuda(gathers, tf32, &count), want);
+      LinearCase<T> padded = linear;
+      std::fill(padded.rows.begin() + count, padded.rows.end(), 1 << 30);
+      std::fill(padded.coarse_rows.begin() + count, padded.coarse_rows.end(), -5);
+      CHECK_EQUAL(padded.run_on_cuda(gathers, tf32, &count), want);
     }
   }
 }
@@ -138,9 +138,9 @@ CASE(cuda_equals_a_plain_loop) {
 }
 
 CASE(rows_past_the_count_are_neither_read_nor_written) {
-  check_counted<__half>(64, 64);
-  check_counted<float>(64, 20, true);
-  check_counted<float>(7, 5);
+  check_padded<__half>(64, 64);
+  check_padded<float>(64, 20, true);
+  check_padded<float>(7, 5);
 }
 
 CASE(the_cpu_leaves_rows_past_the_count_too) {

@@ -8,7 +8,7 @@ using namespace elite_ops;
 namespace {
 
 struct Result {
-  std::vector<int32_t> order, grouped;
+  std::vector<int32_t> order, ordered_rows;
 };
 
 // Word number n of the Gray code is n ^ (n >> 1); this finds the n of a word by trying all.
@@ -18,12 +18,12 @@ uint64_t place_in_gray_code(uint64_t word) {
   return n;
 }
 
-Result by_sort(const RowPatterns& groups, const std::vector<int32_t>& neighbors, int64_t num_rows) {
+Result by_sort(const RowPatterns& groups, const std::vector<int32_t>& in_rows, int64_t num_rows) {
   std::vector<std::pair<uint64_t, int32_t>> rows;
   for (int64_t i = 0; i < num_rows; ++i) {
     uint64_t word = 0;
     for (int64_t k = 0; k < groups.num_offsets; ++k) {
-      if (neighbors[k * num_rows + i] < 0) continue;
+      if (in_rows[k * num_rows + i] < 0) continue;
       word |= uint64_t{1} << (k % groups.num_layers);
       word |= uint64_t{1} << (groups.num_layers + k / groups.num_layers);
     }
@@ -33,30 +33,30 @@ Result by_sort(const RowPatterns& groups, const std::vector<int32_t>& neighbors,
   Result result;
   for (const auto& row : rows) result.order.push_back(row.second);
   for (int64_t k = 0; k < groups.num_offsets; ++k) {
-    for (const int32_t i : result.order) result.grouped.push_back(neighbors[k * num_rows + i]);
+    for (const int32_t i : result.order) result.ordered_rows.push_back(in_rows[k * num_rows + i]);
   }
   return result;
 }
 
 void check(const RowPatterns& groups, int64_t num_rows, float density) {
   harness::Random random(num_rows);
-  std::vector<int32_t> neighbors(groups.num_offsets * num_rows, -1);
-  for (int32_t& row : neighbors) {
+  std::vector<int32_t> in_rows(groups.num_offsets * num_rows, -1);
+  for (int32_t& row : in_rows) {
     if (random.uniform(0, 1) < density) row = static_cast<int32_t>(random.integer(num_rows));
   }
-  const Result want = by_sort(groups, neighbors, num_rows);
+  const Result want = by_sort(groups, in_rows, num_rows);
 
-  Result got{std::vector<int32_t>(num_rows, -7), std::vector<int32_t>(neighbors.size(), -7)};
+  Result got{std::vector<int32_t>(num_rows, -7), std::vector<int32_t>(in_rows.size(), -7)};
   std::vector<unsigned char> workspace(cuda::order_rows_workspace_bytes(num_rows), 0xCD);
-  CHECK(cuda::order_rows(groups, neighbors.data(), num_rows, workspace.data(), got.order.data(),
-                         got.grouped.data(), nullptr) == cudaSuccess);
+  CHECK(cuda::order_rows(groups, in_rows.data(), num_rows, workspace.data(), got.order.data(),
+                         got.ordered_rows.data(), nullptr) == cudaSuccess);
   CHECK_EQUAL(got.order, want.order);
-  CHECK_EQUAL(got.grouped, want.grouped);
+  CHECK_EQUAL(got.ordered_rows, want.ordered_rows);
 
-  got = {std::vector<int32_t>(num_rows, -7), std::vector<int32_t>(neighbors.size(), -7)};
-  cpu::order_rows(groups, neighbors.data(), num_rows, got.order.data(), got.grouped.data());
+  got = {std::vector<int32_t>(num_rows, -7), std::vector<int32_t>(in_rows.size(), -7)};
+  cpu::order_rows(groups, in_rows.data(), num_rows, got.order.data(), got.ordered_rows.data());
   CHECK_EQUAL(got.order, want.order);
-  CHECK_EQUAL(got.grouped, want.grouped);
+  CHECK_EQUAL(got.ordered_rows, want.ordered_rows);
 }
 
 }  // namespace

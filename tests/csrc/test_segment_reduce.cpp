@@ -188,9 +188,9 @@ CASE(points_that_are_not_there_give_0) {
 
 // Rows that are found via another list, where -1 is none and doesn't count; rows past the true ones
 // keep what was in them. There are more rows than blocks in one case, and long rows in both.
-CASE(means_via_a_list_of_the_true_rows) {
+CASE(means_via_a_list_of_the_valid_rows) {
   for (const int64_t num_segments : {40, 3000}) {
-    const int64_t points = 6000, channels = 24, true_rows = num_segments - 9;
+    const int64_t points = 6000, channels = 24, valid_rows = num_segments - 9;
     std::vector<int32_t> inverse = random_inverse(points, num_segments);
     for (int64_t i = 0; i < points; i += 3) inverse[i] = 7;
     const SegmentCase segments(inverse, num_segments);
@@ -199,9 +199,9 @@ CASE(means_via_a_list_of_the_true_rows) {
     const auto src = random.uniform_vector<float>(500 * channels);
     elite_ops::Csr csr = segments.csr();
     csr.via = via.data();
-    csr.num_rows = &true_rows;
+    csr.num_rows = &valid_rows;
     std::vector<float> want(num_segments * channels, -5), on_cuda = want, on_cpu = want;
-    for (int64_t v = 0; v < true_rows; ++v) {
+    for (int64_t v = 0; v < valid_rows; ++v) {
       for (int64_t c = 0; c < channels; ++c) {
         double sum = 0;
         int count = 0;

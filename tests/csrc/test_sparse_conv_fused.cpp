@@ -195,9 +195,9 @@ FusedCase<T> first_rows(const FusedCase<T>& fused, int64_t count) {
 
 // Rows past the count are filled with what must not be read, and stay as they were.
 template <typename T>
-void check_counted(SparseConvShape shape, int64_t channels, bool shuffled,
-                   std::vector<cuda::SparseConvVariant> variants, bool tf32 = false,
-                   std::vector<int64_t> counts = {0, 1, 15, 16, 17, 64, 65, 150}) {
+void check_padded(SparseConvShape shape, int64_t channels, bool shuffled,
+                  std::vector<cuda::SparseConvVariant> variants, bool tf32 = false,
+                  std::vector<int64_t> counts = {0, 1, 15, 16, 17, 64, 65, 150}) {
   for (const int64_t count : counts) {
     FusedCase<T> fused(shape, channels, 2, tf32);
     if (shuffled) fused.shuffle(count);
@@ -220,9 +220,9 @@ void check_counted(SparseConvShape shape, int64_t channels, bool shuffled,
 
 CASE(rows_past_the_count_are_neither_read_nor_written) {
   for (const bool shuffled : {false, true}) {
-    check_counted<__half>({90, 150, 27, 64, 16}, 64, shuffled, kAllOf16Bits);
-    check_counted<float>({90, 150, 5, 16, 20}, 16, shuffled, {kTiles64, kTiles128}, true);
-    check_counted<float>({90, 150, 5, 5, 3}, 7, shuffled, {kGeneral});
+    check_padded<__half>({90, 150, 27, 64, 16}, 64, shuffled, kAllOf16Bits);
+    check_padded<float>({90, 150, 5, 16, 20}, 16, shuffled, {kTiles64, kTiles128}, true);
+    check_padded<float>({90, 150, 5, 5, 3}, 7, shuffled, {kGeneral});
   }
 }
 
@@ -230,9 +230,9 @@ CASE(rows_past_the_count_are_neither_read_nor_written) {
 CASE(blocks_go_from_tile_to_tile) {
   const std::vector<int64_t> counts = {63, 1153, 1700};
   const auto variants = {kAutomatic, kTiles64, kTiles128, kResident};
-  check_counted<__half>({90, 1700, 3, 16, 16}, 16, true, variants, false, counts);
-  check_counted<__half>({90, 700, 2, 16, 136}, 0, false, variants, false, {65, 640, 700});
-  check_counted<float>({90, 1700, 2, 3, 5}, 2, false, {kAutomatic}, false, counts);
+  check_padded<__half>({90, 1700, 3, 16, 16}, 16, true, variants, false, counts);
+  check_padded<__half>({90, 700, 2, 16, 136}, 0, false, variants, false, {65, 640, 700});
+  check_padded<float>({90, 1700, 2, 3, 5}, 2, false, {kAutomatic}, false, counts);
 }
 
 CASE(a_count_that_does_not_fit_is_cut_off) {

@@ -28,7 +28,7 @@ WAITS = {
 def waits(func: Any, args: Any) -> bool:
     """By its name, by an index of booleans, or because voxels have to be counted for their size."""
     name = func.overloadpacket.__name__
-    if name == "voxelize":
+    if name in ("voxelize", "voxelize_scale"):
         return not (len(args) > 8 and args[8])  # capacity
     if name in ("index", "index_put", "index_put_"):
         return any(t.dtype in (torch.bool, torch.uint8) for t in tensors_of(args[1]))

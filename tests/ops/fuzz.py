@@ -23,6 +23,7 @@ from torch._library.simple_registry import singleton as registry
 from elite_ops import _C, check_device_errors
 
 ERRORS = (ValueError, TypeError, IndexError, NotImplementedError, RuntimeError)
+ENDINGS = ("_backward", "_scale")  # of ops whose errors name what was called, which is shorter
 BYTES = 4 << 30  # of memory that a call may ask for; more is refused, and has to be said well
 
 
@@ -92,7 +93,7 @@ def fault_of(name: str, arguments: Arguments) -> str | None:
             return f"{type(error).__name__}: {text.splitlines()[0]}"
         if isinstance(error, torch.OutOfMemoryError) and _C.emulates_cuda:
             return None  # torch's allocator knows no op
-        if not any(word in text for word in (op, op.partition("_backward")[0])):
+        if not any(word in text for word in (op, *(op.partition(end)[0] for end in ENDINGS))):
             return f"an error that doesn't name the op: {type(error).__name__}: {text[:300]}"
     except BaseException as error:
         return f"{type(error).__name__}: {error}"

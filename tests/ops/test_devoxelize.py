@@ -188,6 +188,20 @@ def test_gradients(device: torch.device, mode: Any) -> None:
     assert torch.autograd.gradgradcheck(run, leaf)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_inference_gives_the_same_bits(device: torch.device, mode: Any) -> None:
+    """Though it makes nothing for a gradient."""
+    voxels = some_voxels(device)
+    points, batch_index = some_points(200, device)
+    leaf = some_features(voxels, 5).requires_grad_()
+    arguments: Any = {"point_cloud_range": RANGE, "mode": mode}
+    want = devoxelize(leaf, voxels, points, batch_index, **arguments)
+    for inference in (torch.no_grad, torch.inference_mode):
+        with inference():
+            got = devoxelize(leaf, voxels, points, batch_index, **arguments)
+        assert torch.equal(got, want)
+
+
 @pytest.mark.parametrize("nearest", [False, True])
 def test_opcheck(device: torch.device, nearest: bool) -> None:
     voxels = some_voxels(device)

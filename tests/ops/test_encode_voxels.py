@@ -203,22 +203,22 @@ def test_does_not_depend_on_the_number_of_threads() -> None:
     assert all(torch.equal(result, results[0]) for result in results)
 
 
-def test_true_rows_equal_those_of_a_buffer_of_their_size(device: torch.device) -> None:
+def test_valid_rows_equal_those_of_a_buffer_of_their_size(device: torch.device) -> None:
     case = random_case(600, 90, 4, 33, device)
-    counted = dataclasses.replace(case["segments"], num_rows=torch.tensor(40, device=device))
-    got = encode_voxels(**case | {"segments": counted})
+    padded = dataclasses.replace(case["segments"], num_rows=torch.tensor(40, device=device))
+    got = encode_voxels(**case | {"segments": padded})
     assert torch.equal(got[:40], encode_voxels(**case)[:40])
 
 
-def test_gradients_are_of_true_rows_alone(device: torch.device) -> None:
+def test_gradients_are_of_valid_rows_alone(device: torch.device) -> None:
     case = random_case(600, 90, 4, 33, device)
-    counted = dataclasses.replace(case["segments"], num_rows=torch.tensor(40, device=device))
+    padded = dataclasses.replace(case["segments"], num_rows=torch.tensor(40, device=device))
     grad_out = encode_voxels(**case)  # as good as any
     parameters = [case[name].requires_grad_() for name in ("weight", "bias")]
     grad_out[40:] = 0
     want = torch.autograd.grad(encode_voxels(**case), parameters, grad_out)
     grad_out[40:] = torch.nan
-    got = torch.autograd.grad(encode_voxels(**case | {"segments": counted}), parameters, grad_out)
+    got = torch.autograd.grad(encode_voxels(**case | {"segments": padded}), parameters, grad_out)
     for g, w in zip(got, want, strict=True):
         assert_close(g, w, rtol=1e-4, atol=1e-4)
 

@@ -360,9 +360,20 @@ REJECTED_SLOTS = [
         OPS.fill_slots,
         (POINTS, ROWS, ROWS, COUNTS, 0),
         ValueError,
-        "`max_points` must be at least 1",
+        "`max_points` must be between 1 and 2",
     ),
-    (OPS.fill_slots, (POINTS, ROWS, ROWS, COUNTS, 2**50), ValueError, "must fit in memory"),
+    (
+        OPS.fill_slots,
+        (POINTS, ROWS, ROWS, COUNTS[:0], 2**63 - 1),
+        ValueError,
+        "`max_points` must be between 1 and 2",
+    ),
+    (
+        OPS.fill_slots,
+        (POINTS, ROWS, ROWS, COUNTS[:1].expand(2**20), 2**30),
+        ValueError,
+        "must fit in memory",
+    ),
     (OPS.take_slots, (POINTS, ROWS, ROWS, COUNTS), ValueError, "`voxels` must have 3 dimensions"),
     (OPS.take_slots, (POINTS[None], ROWS, ROWS, COUNTS), ValueError, "`voxels` must have size 2"),
 ]

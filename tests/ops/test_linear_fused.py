@@ -131,7 +131,7 @@ def test_takes_strided_input(device: torch.device) -> None:
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 100])
 @pytest.mark.parametrize("channels", [(64, 128), (10, 64), (64, 20)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_counted_rows_have_the_bits_of_an_exact_buffer(
+def test_valid_rows_have_the_bits_of_an_exact_buffer(
     dtype: torch.dtype, channels: tuple[int, int], count: int, device: torch.device
 ) -> None:
     """Whatever stands in the rows past the count, wrong row numbers included."""

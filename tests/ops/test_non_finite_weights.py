@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from forced_variant import forced_variant
 from torch import Tensor
 from torch.testing import assert_close
-from variants import forced_variant, skip_missing_variant
+from variants import skip_missing_variant
 
 from elite_ops import build_kernel_map, linear_fused, order_rows, sparse_conv, sparse_conv_fused
 

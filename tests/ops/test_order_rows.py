@@ -46,14 +46,14 @@ def check(kernel_map: KernelMap) -> KernelMap:
 def test_example_by_hand(device: torch.device) -> None:
     # Words (columns, layers): row 0 meets offsets 1 and 2, row 1 offset 1, row 2 offsets 0 and 1.
     table = torch.tensor([[-1, -1, 0], [0, 1, 2], [2, -1, -1]], dtype=torch.int32, device=device)
-    groups = order_rows(symmetric_map(table, (1, 1, 3))).row_order
+    row_order = order_rows(symmetric_map(table, (1, 1, 3))).row_order
     # The Gray code passes 1|010 (12), then 1|110 (11) and 1|011 (13): 11, 12, 13 by place.
-    assert groups is not None
+    assert row_order is not None
     places = [int("1" + "".join(b), 2) for b in ("110", "010", "011")]
     place = {word: n for n in range(16) for word in [n ^ (n >> 1)]}
     want = sorted(range(3), key=lambda row: place[places[row]])
-    assert groups.order.tolist() == want
-    assert torch.equal(groups.in_rows, table[:, want])
+    assert row_order.order.tolist() == want
+    assert torch.equal(row_order.in_rows, table[:, want])
 
 
 @pytest.mark.parametrize("kernel_size", [1, 3, (3, 1, 5), (1, 3, 3), 7])
@@ -73,15 +73,15 @@ def test_equals_reference_on_a_real_scan(
         scales=(scale,),
         kernel_size=3,
     )
-    grouped = check(voxels.submanifold_map())
-    assert grouped.row_order is not None
-    tiles = [waste(table) for table in (grouped.in_rows, grouped.row_order.in_rows)]
+    ordered = check(voxels.submanifold_map())
+    assert ordered.row_order is not None
+    tiles = [waste(table) for table in (ordered.in_rows, ordered.row_order.in_rows)]
     assert tiles[1] < 0.7 * tiles[0]
 
 
-def waste(neighbors: Tensor, rows: int = 16) -> float:
+def waste(in_rows: Tensor, rows: int = 16) -> float:
     """Products of tiles of 16 rows, over those that are needed."""
-    meets = neighbors >= 0
+    meets = in_rows >= 0
     tiles = torch.nn.functional.pad(meets, (0, -meets.shape[1] % rows)).unflatten(1, (-1, rows))
     return float(tiles.any(2).sum() * rows / meets.sum())
 
@@ -115,9 +115,9 @@ def test_opcheck(device: torch.device) -> None:
 
 def test_compiles_without_a_graph_break(device: torch.device) -> None:
     def order(table: Tensor) -> Tensor:
-        groups = order_rows(symmetric_map(table)).row_order
-        assert groups is not None
-        return groups.order + 1
+        row_order = order_rows(symmetric_map(table)).row_order
+        assert row_order is not None
+        return row_order.order + 1
 
     compiled = torch.compile(order, fullgraph=True, backend="aot_eager", dynamic=True)
     for size in (40, 300):
@@ -126,24 +126,24 @@ def test_compiles_without_a_graph_break(device: torch.device) -> None:
 
 
 REJECTED: list[tuple[Any, Any, type[Exception], str]] = [
-    (torch.zeros(27).int(), (3, 3, 3), ValueError, "`neighbors` must have 2 dimensions"),
-    (torch.zeros(27, 2).long(), (3, 3, 3), TypeError, "`neighbors` must be Int, got Long"),
-    (torch.zeros(26, 2).int(), (3, 3, 3), ValueError, "`neighbors` must have size 27"),
+    (torch.zeros(27).int(), (3, 3, 3), ValueError, "`in_rows` must have 2 dimensions"),
+    (torch.zeros(27, 2).long(), (3, 3, 3), TypeError, "`in_rows` must be Int, got Long"),
+    (torch.zeros(26, 2).int(), (3, 3, 3), ValueError, "`in_rows` must have size 27"),
     (torch.zeros(27, 2).int(), (3, 9), ValueError, "`kernel_size` must have 3 entries"),
     (torch.zeros(27, 2).int(), (3, 9, 1), ValueError, "`kernel_size` must be between 1 and 7"),
 ]
 
 
-@pytest.mark.parametrize(("neighbors", "kernel_size", "error", "message"), REJECTED)
-def test_rejects(neighbors: Tensor, kernel_size: Any, error: type[Exception], message: str) -> None:
+@pytest.mark.parametrize(("in_rows", "kernel_size", "error", "message"), REJECTED)
+def test_rejects(in_rows: Tensor, kernel_size: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=f"order_rows: .*{message}"):
-        torch.ops.elite_ops.order_rows(neighbors, kernel_size)
+        torch.ops.elite_ops.order_rows(in_rows, kernel_size)
 
 
 def test_rejects_a_map_of_which_not_all_rows_are_valid() -> None:
-    counted = symmetric_map(random_map(20).in_rows, num_rows=torch.tensor(15))
+    padded = symmetric_map(random_map(20).in_rows, num_rows=torch.tensor(15))
     with pytest.raises(ValueError, match="`kernel_map` must have valid rows alone"):
-        order_rows(counted)
+        order_rows(padded)
 
 
 @pytest.mark.gpu
@@ -151,11 +151,11 @@ def test_rejects_a_map_of_which_not_all_rows_are_valid() -> None:
 def test_an_order_that_names_no_row_is_reported_on_cuda(
     cuda: torch.device, channels: tuple[int, int]
 ) -> None:
-    groups = order_rows(move(random_map(50), cuda)).row_order
-    assert groups is not None
-    order = groups.order.clone()
+    row_order = order_rows(move(random_map(50), cuda)).row_order
+    assert row_order is not None
+    order = row_order.order.clone()
     order[7] = 1000
-    table = groups.in_rows
+    table = row_order.in_rows
     features = torch.randn(50, channels[0], device=cuda).half()
     weight = torch.randn(27, *channels, device=cuda).half()
     torch.ops.elite_ops.sparse_conv(features, weight, None, table, table, True, order, table)

@@ -87,6 +87,50 @@ def test_equals_reference_on_a_real_scan(
     assert_equals_reference(reduce, noise.to(device).requires_grad_(), segments)
 
 
+# Segments of more than 1024 points are cut into pieces on the CPU.
+LENGTHS = (1024, 1025, 0, 5000, 3, 2048)
+
+
+@each_reduction
+def test_equals_reference_with_long_segments(reduce: Reduce, device: torch.device) -> None:
+    inverse = torch.repeat_interleave(torch.arange(len(LENGTHS)), torch.tensor(LENGTHS)).int()
+    mixed = inverse[torch.randperm(len(inverse), generator=torch.Generator().manual_seed(0))]
+    for rows in (inverse, mixed):
+        segments = build_segments(rows.to(device), len(LENGTHS))
+        for dtype in DTYPES[:2]:
+            src = torch.randn(len(rows), 5, dtype=dtype, generator=torch.Generator().manual_seed(1))
+            assert_equals_reference(reduce, src.to(device).requires_grad_(), segments)
+
+
+@each_extreme
+def test_the_first_of_equals_wins_in_long_segments(reduce: Reduce, device: torch.device) -> None:
+    """Few values, each of which thousands of points have; a NaN in the third piece, and later."""
+    src = torch.randint(3, (6000, 4), generator=torch.Generator().manual_seed(0)).float()
+    src[2500, 1] = src[2501, 1] = src[5000, 1] = torch.nan
+    src[:, 2] = torch.tensor([0.0, -0.0]).repeat(3000)
+    segments = build_segments(torch.zeros(6000, dtype=torch.int32, device=device), 1)
+    out, points = reduce(src.to(device), segments, return_indices=True)  # type: ignore[call-arg]
+    extreme = src.amax(0) if reduce is segment_max else src.amin(0)
+    first = [int((src[:, c] == extreme[c]).nonzero()[0]) for c in (0, 2, 3)]
+    assert points.tolist() == [[first[0], 2500, *first[1:]]]
+    assert_close(out.cpu()[0], extreme, rtol=0, atol=0, equal_nan=True)
+    assert not out[0, 2].signbit()
+
+
+@each_reduction
+def test_long_segments_repeat_bit_by_bit_on_any_number_of_threads(reduce: Reduce) -> None:
+    src, segments = random_case(20_000, 3, 40, torch.float32, torch.device("cpu"))
+    threads, results = torch.get_num_threads(), []
+    try:
+        for count in (1, 2, 3):
+            torch.set_num_threads(count)
+            results.append(reduce(src.detach(), segments))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(results[0], results[1])
+    assert torch.equal(results[0], results[2])
+
+
 @each_reduction
 def test_gradcheck(reduce: Reduce, device: torch.device) -> None:
     src, segments = random_case(30, 8, 3, torch.float64, device)
@@ -286,11 +330,11 @@ def test_two_runs_agree_bit_by_bit(reduce: Reduce, device: torch.device) -> None
 
 
 @each_linear
-def test_only_true_rows_are_defined(reduce: Reduce, device: torch.device) -> None:
+def test_only_valid_rows_are_defined(reduce: Reduce, device: torch.device) -> None:
     src, segments = random_case(600, 90, 8, torch.float32, device)
     want = reduce(src, segments)
-    counted = dataclasses.replace(segments, num_rows=torch.tensor(80, device=device))
-    got = reduce(src, counted)
+    padded = dataclasses.replace(segments, num_rows=torch.tensor(80, device=device))
+    got = reduce(src, padded)
     assert torch.equal(got[:80], want[:80])
     grad_out = torch.randn_like(want) * (torch.arange(90, device=device) < 80)[:, None]
     grads = [torch.autograd.grad(out, src, grad_out)[0] for out in (got, want)]

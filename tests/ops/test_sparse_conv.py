@@ -9,12 +9,13 @@ from functools import partial
 import pytest
 import torch
 import torch.nn.functional as F
+from forced_variant import forced_variant
 from immediate import immediate
 from maps import move, symmetric_map
 from torch import Tensor
 from torch.library import opcheck
 from torch.testing import assert_close
-from variants import forced_variant, skip_missing_variant
+from variants import skip_missing_variant
 
 from elite_ops import KernelGeometry, KernelMap, check_device_errors, sparse_conv, sparse_conv_fused
 from elite_ops.reference import sparse_conv as reference
@@ -264,7 +265,7 @@ def test_fused_shortcut_rounds_once(
 
 @pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 333])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
-def test_counted_rows_have_the_bits_of_an_exact_buffer(
+def test_valid_rows_have_the_bits_of_an_exact_buffer(
     device: torch.device, dtype: torch.dtype, count: int
 ) -> None:
     """Whatever stands in the rows past the count, wrong row numbers included."""
@@ -272,8 +273,8 @@ def test_counted_rows_have_the_bits_of_an_exact_buffer(
     table = torch.full((27, 333), 1000, dtype=torch.int32)
     table[:, :count] = kernel_map.in_rows
     num_rows = torch.tensor(count, device=device)
-    counted = move(symmetric_map(table, num_rows=num_rows), device)
-    features, weight, bias = (t.detach() for t in random_inputs(counted, 64, 64, dtype))
+    padded = move(symmetric_map(table, num_rows=num_rows), device)
+    features, weight, bias = (t.detach() for t in random_inputs(padded, 64, 64, dtype))
     features[count:] = torch.nan
     shortcut_weight = torch.randn(64, 64, generator=generator(3)).to(device, dtype)
 
@@ -281,7 +282,7 @@ def test_counted_rows_have_the_bits_of_an_exact_buffer(
         terms = {"shortcut": (features, shortcut_weight), "negative_slope": 0.1}
         return sparse_conv_fused(features, weight, kernel_map, bias, residual=features, **terms)
 
-    got, want = run(features, counted), run(features[:count], move(kernel_map, device))
+    got, want = run(features, padded), run(features[:count], move(kernel_map, device))
     assert got.shape == (333, 64)
     assert torch.equal(got[:count], want)
     check_device_errors(device)

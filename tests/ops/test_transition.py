@@ -145,6 +145,31 @@ def test_opcheck(device: torch.device) -> None:
     torch.library.opcheck(torch.ops.elite_ops.transition.default, (features, *arguments(operator)))
 
 
+def test_the_transpose_is_for_the_gradient_alone(device: torch.device) -> None:
+    operator = build_transition(*random_segments(60, 12, device))
+    matrix, op = arguments(operator)[:3], torch.ops.elite_ops.transition
+    features = random_features(12, 3, torch.float32, device)
+    out = op(features, *matrix)
+    assert torch.equal(out, transition(features, operator))
+    torch.library.opcheck(op.default, (features.detach(), *matrix))
+    message = "transition: `transposed_offsets` must be given where a gradient is needed, got None"
+    with pytest.raises(ValueError, match=message):
+        out.sum().backward()
+    with pytest.raises(ValueError, match="`transposed_weights` must be given together"):
+        op(features, *matrix, *arguments(operator)[3:5])
+
+
+def test_an_entry_of_no_column_counts_for_none(device: torch.device) -> None:
+    """Whatever its weight, and what stands in the rows beside."""
+    offsets = torch.tensor([0, 3, 3, 5], dtype=torch.int32, device=device)
+    columns = torch.tensor([-1, 1, -1, -1, -1], dtype=torch.int32, device=device)
+    weights = torch.tensor([3.0, 0.5, 7.0, 1.0, torch.nan], device=device)
+    features = torch.tensor([[torch.inf] * 4, [2.0] * 4, [torch.nan] * 4], device=device)
+    for dtype in DTYPES:
+        out = torch.ops.elite_ops.transition(features.to(dtype), offsets, columns, weights)
+        assert out.tolist() == [[1.0] * 4, [0.0] * 4, [0.0] * 4]
+
+
 def test_compiles_without_a_graph_break(device: torch.device) -> None:
     def both(features: Tensor, fine: Segments, coarse: Segments) -> Tensor:
         return transition(features, build_transition(fine, coarse))
@@ -237,13 +262,13 @@ def test_without_a_matrix_on_a_real_scan(real_points: Tensor, device: torch.devi
 
 
 @pytest.mark.parametrize("has_matrix", [False, True])
-def test_only_true_rows_are_defined(has_matrix: bool, device: torch.device) -> None:
+def test_only_valid_rows_are_defined(has_matrix: bool, device: torch.device) -> None:
     fine, coarse = random_segments(600, 60, device)
     features = random_features(60, 8, torch.float32, device).detach()
     make = build_transition if has_matrix else PointTransition
     want = transition(features, make(fine, coarse))
-    counted = dataclasses.replace(coarse, num_rows=torch.tensor(11, device=device))
-    assert torch.equal(transition(features, make(fine, counted))[:11], want[:11])
+    padded = dataclasses.replace(coarse, num_rows=torch.tensor(11, device=device))
+    assert torch.equal(transition(features, make(fine, padded))[:11], want[:11])
 
 
 def test_without_a_matrix_there_is_no_gradient(device: torch.device) -> None:

@@ -364,8 +364,8 @@ def test_a_fixed_capacity_compiles_without_a_graph_break(device: torch.device) -
             capacity=len(points),
             halved=(1,),
         )
-        is_true = torch.arange(len(voxels.indices), device=points.device) < voxels.num_voxels
-        return torch.where(is_true, voxels.indices[:, 3], 99).min()
+        is_valid = torch.arange(len(voxels.indices), device=points.device) < voxels.num_voxels
+        return torch.where(is_valid, voxels.indices[:, 3], 99).min()
 
     compiled = torch.compile(lowest, fullgraph=True, backend="aot_eager", dynamic=True)
     for num_points in (50, 700):
@@ -426,6 +426,12 @@ def test_rejects(change: dict[str, Any], error: type[Exception], message: str) -
     } | change
     with pytest.raises(error, match=f"voxelize: .*{message}"):
         torch.ops.elite_ops.voxelize(*arguments.values())
+    *_, kernel_size, capacity, halved = arguments.values()
+    if len(arguments["scales"]) == 1 and len(capacity) < 2 and not halved:
+        arguments["scales"] = arguments["scales"][0]
+        first = list(arguments.values())[:-3]
+        with pytest.raises(error, match=f"voxelize: .*{message}"):
+            torch.ops.elite_ops.voxelize_scale(*first, kernel_size or None, *capacity)
 
 
 @pytest.mark.gpu

@@ -1,12 +1,9 @@
-"""The kernels in csrc/cuda/sparse_conv_variant.h: which a device has, and how one is chosen."""
-
-from collections.abc import Iterator
-from contextlib import contextmanager
+"""The kernels in csrc/cuda/sparse_conv_variant.h: which a device has."""
 
 import pytest
 import torch
 
-from elite_ops import _C, build_info
+from elite_ops import build_info
 
 FIRST_OF_HOPPER = 5
 
@@ -17,12 +14,3 @@ def skip_missing_variant(device: torch.device, variant: int) -> None:
     hopper = torch.cuda.get_device_capability(device) == (9, 0)
     if not (hopper and "9.0a" in str(build_info()["cuda_architectures"])):
         pytest.skip("warpgroup products need compute capability 9.0 and a build for 9.0a")
-
-
-@contextmanager
-def forced_variant(variant: int) -> Iterator[None]:
-    _C.force_sparse_conv_variant(variant)
-    try:
-        yield
-    finally:
-        _C.force_sparse_conv_variant(0)

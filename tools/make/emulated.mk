@@ -112,9 +112,11 @@ test-emulated: setup
 	EMULATION_REVERSED=1 $(call on_device,plain) tests/ops -n $(shell nproc) -m gpu \
 	  -k "equals_reference and not real_scan"
 
+# The sanitizer looks for what throws C++ exceptions as it starts: Python itself brings none.
+ASAN_PRELOADS = $(foreach name,libasan libstdc++,$(shell $(CXX) -print-file-name=$(name).so))
 test-emulated-asan: setup
 	$(MAKE) build/emulated_device/asan/.built
-	LD_PRELOAD="$(shell $(CXX) -print-file-name=libasan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	LD_PRELOAD="$(ASAN_PRELOADS)" ASAN_OPTIONS=detect_leaks=0 \
 	  $(call on_device,asan) tests/ops tests/nn -n $(shell nproc) -m gpu -k "not real_scan"
 
 # The student on real scans, captured and eager, on one of them whole: minutes.

@@ -217,10 +217,10 @@ CASE(order_rows) {
   const std::vector<int32_t> neighbors = kernel_map_of(sorted_voxels());
   const auto num_rows = static_cast<int64_t>(neighbors.size()) / kKernel.num_offsets();
   check_same_bits([&] {
-    std::vector<int32_t> order(num_rows), grouped(neighbors.size());
+    std::vector<int32_t> order(num_rows), ordered_rows(neighbors.size());
     cpu::order_rows({kKernel.num_offsets(), kKernel.size[2]}, neighbors.data(), num_rows,
-                    order.data(), grouped.data());
-    return results(order, grouped);
+                    order.data(), ordered_rows.data());
+    return results(order, ordered_rows);
   });
 }
 

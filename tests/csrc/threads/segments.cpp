@@ -1,6 +1,8 @@
 // The kernels on lists of points by segment.
 #include "cpu/segments.h"
 
+#include <cmath>
+
 #include "cpu/csr_reduce.h"
 #include "cpu/intersect_segments.h"
 #include "cpu/majority_vote.h"
@@ -26,6 +28,16 @@ const SegmentCase& segments() {
 
 std::vector<float> random_matrix(int64_t rows, uint64_t seed) {
   return harness::Random(seed).uniform_vector<float>(rows * kChannels);
+}
+
+// Two of thousands of points, which are cut into pieces, and one of a thousand.
+const SegmentCase& long_segments() {
+  static const SegmentCase built = [] {
+    std::vector<int32_t> inverse(kPoints, 0);
+    for (int64_t i = 0; i < kPoints; i += 3) inverse[i] = i % 2 == 0 ? kSegments - 1 : 7;
+    return SegmentCase(inverse, kSegments);
+  }();
+  return built;
 }
 
 std::vector<float> reduce(const Csr& csr, const std::vector<float>& src, bool mean) {
@@ -75,6 +87,7 @@ CASE(segment_sum_and_mean) {
   const std::vector<float> src = random_matrix(kPoints, 1);
   for (const bool mean : {false, true}) {
     check_same_bits([&] { return results(reduce(segments().csr(), src, mean)); });
+    check_same_bits([&] { return results(reduce(long_segments().csr(), src, mean)); });
   }
 }
 
@@ -100,6 +113,19 @@ CASE(segment_max_and_min) {
                                 kChannels, grad_src.data());
       cpu::segment_take(src.data(), argmax.data(), kPoints, kSegments, kChannels, taken.data());
       return results(out, argmax, grad_src, taken);
+    });
+  }
+}
+
+CASE(segment_max_and_min_of_long_segments) {
+  std::vector<float> src = random_matrix(kPoints, 1);
+  for (float& value : src) value = std::round(4 * value);
+  for (const auto& extreme : {cpu::segment_max<float>, cpu::segment_min<float>}) {
+    check_same_bits([&] {
+      std::vector<float> out(kSegments * kChannels);
+      std::vector<int32_t> argmax(kSegments * kChannels);
+      extreme(src.data(), kChannels, long_segments().csr(), out.data(), argmax.data());
+      return results(out, argmax);
     });
   }
 }

@@ -7,7 +7,6 @@ from torch import Tensor
 
 from elite_ops.compat.torchsparse.versions import convention
 from elite_ops.ops.devoxelize import weighted_rows
-from elite_ops.ops.transition import transition
 
 __all__ = ["calc_ti_weights", "spdevoxelize"]
 
@@ -53,4 +52,4 @@ def spdevoxelize(
     Raises:
         IndexError: if a row is out of range (on CUDA: see `elite_ops.check_device_errors`).
     """
-    return transition(feats, weighted_rows(coords.int(), weights.float(), len(feats)))
+    return weighted_rows(feats, coords.int(), weights.float())
