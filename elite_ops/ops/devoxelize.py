@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from elite_ops.ops.segments import build_segments
+from elite_ops.ops.segments import Segments, build_segments
 from elite_ops.ops.transition import CsrMatrix, multiplied
 from elite_ops.ops.voxel_to_point import voxel_to_point
 from elite_ops.registration import register_fake
@@ -91,12 +91,14 @@ def devoxelize(
 
 def weighted_rows(
     features: Tensor,  # [V, C]
-    rows: Tensor,  # [N, K] int32, -1 for none
+    rows: Tensor,  # [N, K] int32, -1 for none, which are not checked
     weights: Tensor,  # [N, K] float32
+    segments: Segments | None = None,  # of the flat rows; None: made where a gradient needs them
 ) -> Tensor:  # [N, C]
     """The weighted sum of K rows for each point."""
-    wanted = torch.is_grad_enabled() and features.requires_grad
-    transposed = _by_row(rows, weights, len(features)) if wanted else None
+    if segments is None and torch.is_grad_enabled() and features.requires_grad:
+        segments = build_segments(rows.flatten(), len(features))
+    transposed = None if segments is None else _by_row(segments, weights)
     return multiplied(_by_point(rows, weights), features, transposed)
 
 
@@ -106,11 +108,10 @@ def _by_point(rows: Tensor, weights: Tensor) -> CsrMatrix:
     return CsrMatrix(every, rows.flatten(), weights.flatten())
 
 
-def _by_row(rows: Tensor, weights: Tensor, num_rows: int) -> CsrMatrix:
+def _by_row(segments: Segments, weights: Tensor) -> CsrMatrix:
     """Its transpose."""
-    segments = build_segments(rows.flatten(), num_rows)
     sorted_weights = weights.flatten().index_select(0, segments.order)
-    return CsrMatrix(segments.offsets, segments.order // rows.shape[1], sorted_weights)
+    return CsrMatrix(segments.offsets, segments.order // weights.shape[1], sorted_weights)
 
 
 def _check(features: Tensor, voxels: VoxelSet, mode: str) -> None:

@@ -146,6 +146,14 @@ def test_devoxelize(dtype: torch.dtype, device: torch.device) -> None:
     assert nothing.shape == (0, 3)
 
 
+@pytest.mark.cpu_kernels  # on CUDA, check_device_errors says it later
+@pytest.mark.parametrize("wants_gradient", [False, True])
+def test_devoxelize_refuses_rows_out_of_range(wants_gradient: bool) -> None:
+    feats = torch.ones(5, 3, requires_grad=wants_gradient)
+    with pytest.raises(IndexError, match=r"must be in \[-1, 5\), got 7"):
+        F.spdevoxelize(feats, torch.tensor([[0, 7]]), torch.ones(1, 2))
+
+
 def test_devoxelize_has_gradients(device: torch.device) -> None:
     feats = torch.randn(6, 2, dtype=torch.float64, device=device, requires_grad=True)
     rows = torch.randint(-1, 6, (7, 8), device=device)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from elite_ops.compat.torchsparse.versions import convention
 from elite_ops.ops.devoxelize import weighted_rows
+from elite_ops.ops.segments import build_segments
 
 __all__ = ["calc_ti_weights", "spdevoxelize"]
 
@@ -52,4 +53,6 @@ def spdevoxelize(
     Raises:
         IndexError: if a row is out of range (on CUDA: see `elite_ops.check_device_errors`).
     """
-    return weighted_rows(feats, coords.int(), weights.float())
+    rows = coords.int()
+    segments = build_segments(rows.flatten(), len(feats))  # which checks the rows
+    return weighted_rows(feats, rows, weights.float(), segments)
