@@ -198,7 +198,9 @@ def main(path: str | None = None) -> Tensor:  # [N]
     """Labels a scan with weights of chance."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     points = load_scan(path).to(device)
-    network = spnn.fold(Cylinder3D().to(device).eval())  # norms and activations into convolutions
+    network = Cylinder3D().to(device)
+    number = sum(p.numel() for p in network.parameters())
+    network = spnn.fold(network.eval())  # norms and activations into convolutions
     began = time.perf_counter()
     with torch.inference_mode():
         features, voxels = partition(points)
@@ -208,7 +210,6 @@ def main(path: str | None = None) -> Tensor:  # [N]
     print(f"points {tuple(points.shape)}, described by {tuple(features.shape)}")
     print(f"cells {tuple(voxels.indices.shape)} of {SHAPE}, logits {tuple(cell_logits.shape)}")
     print(f"labels {tuple(labels.shape)} from logits {tuple(logits.shape)}")
-    number = sum(p.numel() for p in Cylinder3D().parameters())
     print(f"{number / 1e6:.1f} million parameters, {seconds:.2f} s on {device}")
     return labels
 
