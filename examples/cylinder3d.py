@@ -18,15 +18,17 @@ In the paper's training, logits of cells have a loss of their own; both are retu
 
 from __future__ import annotations
 
+import argparse
 import math
-import sys
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 import elite_ops
+from elite.data.street import Street
 from elite_ops import SparseTensor, Voxels
 from elite_ops import nn as spnn
 
@@ -186,18 +188,22 @@ class Cylinder3D(nn.Module):
         return self.refine(torch.cat([points, around], 1)), self.cell_head(x).features
 
 
-def load_scan(path: str | None) -> Tensor:  # [N, 4]
-    if path is not None:
-        return torch.from_numpy(np.fromfile(path, dtype="<f4").reshape(-1, 4))
-    from elite.data.street import Street  # a simulated street
+def read_scan(path: str | None) -> Tensor:  # [N, 4] float32: x, y, z (m), remission
+    """A scan of SemanticKITTI, or one of the synthetic street."""
+    if path is None:
+        return torch.from_numpy(Street(0).frame(0).points)
+    return torch.from_numpy(np.fromfile(path, dtype="<f4").reshape(-1, 4))
 
-    return torch.from_numpy(Street(0).frame(0).points)
 
-
-def main(path: str | None = None) -> Tensor:  # [N]
+def main(arguments: Sequence[str] | None = None) -> Tensor:  # [N]
     """Labels a scan with weights of chance."""
+    parser = argparse.ArgumentParser(description="Cylinder3D on one scan")
+    parser.add_argument("scan", nargs="?", help="a .bin file; a synthetic scan by default")
+    path = parser.parse_args(arguments).scan
+
+    torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    points = load_scan(path).to(device)
+    points = read_scan(path).to(device)
     network = Cylinder3D().to(device)
     number = sum(p.numel() for p in network.parameters())
     network = spnn.fold(network.eval())  # norms and activations into convolutions
@@ -215,4 +221,4 @@ def main(path: str | None = None) -> Tensor:  # [N]
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -19,7 +19,7 @@ Stochastic depth, which the paper trains with, is left out.
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 import elite_ops
+from elite.data.street import Street
 from elite_ops import Patches, Segments, SparseTensor, VoxelSet
 from elite_ops import nn as spnn
 
@@ -206,18 +207,22 @@ class PTv3(nn.Module):
         return Level.of(voxels, depth, self.patch_size, [CURVES[i] for i in order])
 
 
-def load_scan(path: str | None) -> Tensor:  # [N, 4]
-    if path is not None:
-        return torch.from_numpy(np.fromfile(path, dtype="<f4").reshape(-1, 4))
-    from elite.data.street import Street  # a simulated street
+def read_scan(path: str | None) -> Tensor:  # [N, 4] float32: x, y, z (m), remission
+    """A scan of SemanticKITTI, or one of the synthetic street."""
+    if path is None:
+        return torch.from_numpy(Street(0).frame(0).points)
+    return torch.from_numpy(np.fromfile(path, dtype="<f4").reshape(-1, 4))
 
-    return torch.from_numpy(Street(0).frame(0).points)
 
-
-def main(path: str | None = None) -> Tensor:  # [N]
+def main(arguments: Sequence[str] | None = None) -> Tensor:  # [N]
     """Labels a scan with weights of chance; points outside the box get label 0."""
+    parser = argparse.ArgumentParser(description="Point Transformer V3 on one scan")
+    parser.add_argument("scan", nargs="?", help="a .bin file; a synthetic scan by default")
+    path = parser.parse_args(arguments).scan
+
+    torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    points = load_scan(path).to(device)
+    points = read_scan(path).to(device)
     network = PTv3().to(device).eval()
     began = time.perf_counter()
     with torch.inference_mode():
@@ -234,4 +239,4 @@ def main(path: str | None = None) -> Tensor:  # [N]
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -18,7 +18,7 @@ Nearness is that to the centres of voxels; torchsparse takes it to their lowest 
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Sequence
 
@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 import elite_ops
+from elite.data.street import Street
 from elite_ops import SparseTensor
 from elite_ops import nn as spnn
 
@@ -189,18 +190,22 @@ class SPVCNN(MinkUNet):
         return self.head(points)
 
 
-def load_scan(path: str | None) -> Tensor:  # [N, 4]
-    if path is not None:
-        return torch.from_numpy(np.fromfile(path, dtype="<f4").reshape(-1, 4))
-    from elite.data.street import Street  # a simulated street
+def read_scan(path: str | None) -> Tensor:  # [N, 4] float32: x, y, z (m), remission
+    """A scan of SemanticKITTI, or one of the synthetic street."""
+    if path is None:
+        return torch.from_numpy(Street(0).frame(0).points)
+    return torch.from_numpy(np.fromfile(path, dtype="<f4").reshape(-1, 4))
 
-    return torch.from_numpy(Street(0).frame(0).points)
 
-
-def main(path: str | None = None) -> list[Tensor]:  # [N] each
+def main(arguments: Sequence[str] | None = None) -> list[Tensor]:  # [N] each
     """Labels a scan by both networks, with weights of chance."""
+    parser = argparse.ArgumentParser(description="MinkUNet and SPVCNN on one scan")
+    parser.add_argument("scan", nargs="?", help="a .bin file; a synthetic scan by default")
+    path = parser.parse_args(arguments).scan
+
+    torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    points, labels = load_scan(path).to(device), []
+    points, labels = read_scan(path).to(device), []
     for kind in (MinkUNet, SPVCNN):
         network = kind().to(device)
         number = sum(p.numel() for p in network.parameters())
@@ -218,4 +223,4 @@ def main(path: str | None = None) -> list[Tensor]:  # [N] each
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -212,7 +212,7 @@ def test_training_goes_down(device: torch.device) -> None:
 
 def test_it_labels_a_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     points, _ = scan(500)
-    labels = cylinder3d.main(save_scan(points, tmp_path))
+    labels = cylinder3d.main([save_scan(points, tmp_path)])
     assert labels.shape == (500,)
     assert bool((labels >= 0).all() & (labels < 20).all())
     printed = capsys.readouterr().out

@@ -256,10 +256,11 @@ def test_pooling_brings_eight_voxels_together(device: torch.device) -> None:
 
 
 def test_training_goes_down(device: torch.device) -> None:
-    indices = cells(250).to(device)
+    indices = cells(120).to(device)
     voxels = VoxelSet(indices, SHAPE, 2)
     features = torch.cat([indices[:, 1:] / 10, torch.rand(len(indices), 1, device=device)], 1)
-    network = PTv3(patch_size=32, **SMALL).to(device)
+    one_block_each = {"depths": [1] * 5, "up_depths": [1] * 4, "patch_size": 32}
+    network = PTv3(**{**SMALL, **one_block_each}).to(device)
     found = losses(network, lambda: network(features, voxels), indices[:, 3].long() // 2)
     assert found[-1] < 0.8 * found[0]
 
@@ -267,7 +268,7 @@ def test_training_goes_down(device: torch.device) -> None:
 def test_it_labels_a_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     points = torch.rand(300, 4) * torch.tensor([4, 4, 2, 1])
     points[0, 0] = 80
-    labels = ptv3.main(save_scan(points, tmp_path))
+    labels = ptv3.main([save_scan(points, tmp_path)])
     assert labels.shape == (300,)
     assert labels[0] == 0
     assert bool((labels >= 0).all() & (labels < 20).all())

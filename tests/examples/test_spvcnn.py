@@ -249,7 +249,7 @@ def test_training_goes_down(device: torch.device, kind: Any) -> None:
 
 def test_they_label_a_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     points, _ = scan(400)
-    found = spvcnn.main(save_scan(points, tmp_path))
+    found = spvcnn.main([save_scan(points, tmp_path)])
     assert [labels.shape for labels in found] == [(400,), (400,)]
     assert all(bool((labels >= 0).all() & (labels < 20).all()) for labels in found)
     printed = capsys.readouterr().out
