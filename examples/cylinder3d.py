@@ -82,7 +82,8 @@ class AsymmetricBlock(spnn.SparseModule):
         )
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        return self.first(x) + self.second(x)
+        out: SparseTensor = self.first(x) + self.second(x)
+        return out
 
 
 class Down(nn.Module):
@@ -110,7 +111,8 @@ class Up(nn.Module):
         self.block = AsymmetricBlock(out_channels, out_channels)
 
     def forward(self, x: SparseTensor, skip: SparseTensor) -> SparseTensor:
-        return self.block(self.unpool(self.enter(x)) + skip)
+        out: SparseTensor = self.block(self.unpool(self.enter(x)) + skip)
+        return out
 
 
 class ContextBlock(spnn.SparseModule):
@@ -211,7 +213,7 @@ def main(arguments: Sequence[str] | None = None) -> Tensor:  # [N]
     with torch.inference_mode():
         features, voxels = partition(points)
         logits, cell_logits = network(features, voxels)
-        labels = logits.argmax(1).cpu()  # which waits for the device
+        labels: Tensor = logits.argmax(1).cpu()  # which waits for the device
     seconds = time.perf_counter() - began
     print(f"points {tuple(points.shape)}, described by {tuple(features.shape)}")
     print(f"cells {tuple(voxels.indices.shape)} of {SHAPE}, logits {tuple(cell_logits.shape)}")

@@ -50,7 +50,7 @@ class Level:
     @staticmethod
     def of(voxels: VoxelSet, depth: int, patch_size: int, curves: Sequence[str]) -> Level:
         """Patches are as large as the smallest sample at most."""
-        counts = voxels.indices[:, 0].unique(return_counts=True)[1]
+        counts = torch.unique(voxels.indices[:, 0], return_counts=True)[1]
         patch_size = min(patch_size, int(counts.min()))
         patches = [
             elite_ops.build_serialization(voxels.indices, order=curve, depth=depth).patches(
@@ -66,9 +66,10 @@ def pool(voxels: VoxelSet, depth: int) -> tuple[VoxelSet, Segments]:
     code = elite_ops.serialize(voxels.indices, order="z", depth=depth) >> 3
     coarse, inverse = torch.unique(code, return_inverse=True)
     segments = Segments.from_coo(inverse, len(coarse))
-    batch, cell = voxels.indices[segments.order[segments.offsets[:-1]]].split([1, 3], 1)
+    first = voxels.indices[segments.order[segments.offsets[:-1]]]  # a voxel in each
+    cells = torch.cat([first[:, :1], first[:, 1:] >> 1], 1)
     shape = [-(-n // 2) for n in voxels.spatial_shape]
-    return VoxelSet(torch.cat([batch, cell >> 1], 1), shape, voxels.batch_size), segments
+    return VoxelSet(cells, shape, voxels.batch_size), segments
 
 
 class PatchAttention(nn.Module):
@@ -116,7 +117,8 @@ class Block(nn.Module):
     def forward(self, features: Tensor, level: Level) -> Tensor:
         features = features + self.position(SparseTensor(features, level.voxels)).features
         features = features + self.attention(self.norm1(features), level.patches[self.curve])
-        return features + self.mlp(self.norm2(features))
+        out: Tensor = features + self.mlp(self.norm2(features))
+        return out
 
 
 class Stage(nn.ModuleList):
@@ -200,7 +202,8 @@ class PTv3(nn.Module):
         for unpool, stage in zip(reversed(self.unpools), reversed(self.up_stages), strict=True):
             skip, level, segments = skips.pop()
             features = stage(unpool(features, skip, segments), level)
-        return self.head(features)
+        logits: Tensor = self.head(features)
+        return logits
 
     def level(self, voxels: VoxelSet, depth: int) -> Level:
         order = torch.randperm(len(CURVES)) if self.shuffle and self.training else range(4)

@@ -103,8 +103,8 @@ class Residual(spnn.SparseModule):
             ).append(nn.BatchNorm1d(out_channels))
 
     def forward(self, x: SparseTensor) -> SparseTensor:
-        x = self.second(self.first(x)) + self.shortcut(x)
-        return x.replace(x.features.relu())
+        out: SparseTensor = self.second(self.first(x)) + self.shortcut(x)
+        return out.replace(out.features.relu())
 
 
 class Up(nn.Module):
@@ -120,7 +120,8 @@ class Up(nn.Module):
         )
 
     def forward(self, x: SparseTensor, skip: SparseTensor) -> SparseTensor:
-        return self.blocks(elite_ops.cat([self.unpool(x), skip]))
+        out: SparseTensor = self.blocks(elite_ops.cat([self.unpool(x), skip]))
+        return out
 
 
 def down(in_channels: int, out_channels: int) -> nn.Module:
@@ -187,7 +188,8 @@ class SPVCNN(MinkUNet):
             for up in ups:
                 x = up(x, skips.pop())
             points = scans.read(x) + branch(points)
-        return self.head(points)
+        logits: Tensor = self.head(points)
+        return logits
 
 
 def read_scan(path: str | None) -> Tensor:  # [N, 4] float32: x, y, z (m), remission
