@@ -210,6 +210,7 @@ def test_training_goes_down(device: torch.device) -> None:
     assert found[-1] < 0.7 * found[0]
 
 
+@pytest.mark.cpu_kernels("whole networks take minutes on the emulated device")
 def test_it_labels_a_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     points, _ = scan(500)
     labels = cylinder3d.main([save_scan(points, tmp_path)])

@@ -265,6 +265,7 @@ def test_training_goes_down(device: torch.device) -> None:
     assert found[-1] < 0.8 * found[0]
 
 
+@pytest.mark.cpu_kernels("whole networks take minutes on the emulated device")
 def test_it_labels_a_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     points = torch.rand(300, 4) * torch.tensor([4, 4, 2, 1])
     points[0, 0] = 80

@@ -247,6 +247,7 @@ def test_training_goes_down(device: torch.device, kind: Any) -> None:
     assert found[-1] < 0.8 * found[0]
 
 
+@pytest.mark.cpu_kernels("whole networks take minutes on the emulated device")
 def test_they_label_a_scan(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     points, _ = scan(400)
     found = spvcnn.main([save_scan(points, tmp_path)])
