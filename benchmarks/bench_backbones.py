@@ -116,7 +116,10 @@ class Backbone:
             return self()
 
     def predicting(self) -> Backbone:
-        """In evaluation mode, in which spconv's convolutions can't add a bias on the CPU."""
+        """In evaluation mode, where spconv's convolutions can't add a bias on the CPU.
+
+        Those that have one stay in training mode, which changes nothing else.
+        """
         for module in self.network.modules():
             has_bias = isinstance(getattr(module, "bias", None), Tensor)
             module.training = has_bias and hasattr(module, "in_channels")
