@@ -23,12 +23,11 @@ import math
 import time
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 import elite_ops
-from elite.data.street import Street
+from elite.data.example_scan import example_scan
 from elite_ops import SparseTensor, Voxels
 from elite_ops import nn as spnn
 
@@ -190,13 +189,6 @@ class Cylinder3D(nn.Module):
         return self.refine(torch.cat([points, around], 1)), self.cell_head(x).features
 
 
-def read_scan(path: str | None) -> Tensor:  # [N, 4] float32: x, y, z (m), remission
-    """A scan of SemanticKITTI, or one of the synthetic street."""
-    if path is None:
-        return torch.from_numpy(Street(0).frame(0).points)
-    return torch.from_numpy(np.fromfile(path, dtype="<f4").reshape(-1, 4))
-
-
 def main(arguments: Sequence[str] | None = None) -> Tensor:  # [N]
     """Labels a scan with weights of chance."""
     parser = argparse.ArgumentParser(description="Cylinder3D on one scan")
@@ -205,7 +197,7 @@ def main(arguments: Sequence[str] | None = None) -> Tensor:  # [N]
 
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    points = read_scan(path).to(device)
+    points = example_scan(path).to(device)
     network = Cylinder3D().to(device)
     number = sum(p.numel() for p in network.parameters())
     network = spnn.fold(network.eval())  # norms and activations into convolutions

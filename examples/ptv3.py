@@ -24,13 +24,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
 
 import elite_ops
-from elite.data.street import Street
+from elite.data.example_scan import example_scan
 from elite_ops import Patches, Segments, SparseTensor, VoxelSet
 from elite_ops import nn as spnn
 
@@ -210,13 +209,6 @@ class PTv3(nn.Module):
         return Level.of(voxels, depth, self.patch_size, [CURVES[i] for i in order])
 
 
-def read_scan(path: str | None) -> Tensor:  # [N, 4] float32: x, y, z (m), remission
-    """A scan of SemanticKITTI, or one of the synthetic street."""
-    if path is None:
-        return torch.from_numpy(Street(0).frame(0).points)
-    return torch.from_numpy(np.fromfile(path, dtype="<f4").reshape(-1, 4))
-
-
 def main(arguments: Sequence[str] | None = None) -> Tensor:  # [N]
     """Labels a scan with weights of chance; points outside the box get label 0."""
     parser = argparse.ArgumentParser(description="Point Transformer V3 on one scan")
@@ -225,7 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> Tensor:  # [N]
 
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    points = read_scan(path).to(device)
+    points = example_scan(path).to(device)
     network = PTv3().to(device).eval()
     began = time.perf_counter()
     with torch.inference_mode():

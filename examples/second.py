@@ -27,11 +27,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elite.data.street import Street
+from elite.data.example_scan import example_scan
 from elite_ops import (
     SparseTensor,
     VoxelSet,
@@ -167,13 +166,6 @@ class Second(nn.Module):
 # ---- a scan ------------------------------------------------------------------------------------
 
 
-def read_scan(path: str | None) -> Tensor:  # [N, 4] float32: x, y, z (m), remission
-    """A scan of SemanticKITTI, or one of the synthetic street."""
-    if path is None:
-        return torch.from_numpy(Street(0).frame(0).points)
-    return torch.from_numpy(np.fromfile(path, dtype="<f4").reshape(-1, 4))
-
-
 @torch.no_grad()
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="SECOND's sparse encoder on one scan")
@@ -183,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
-    points = read_scan(options.scan).to(device)
+    points = example_scan(options.scan).to(device)
     encode = mean_of_all_points if options.dynamic else mean_of_first_points
     network = Second().to(device).eval()
 

@@ -22,12 +22,11 @@ import argparse
 import time
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 import elite_ops
-from elite.data.street import Street
+from elite.data.example_scan import example_scan
 from elite_ops import SparseTensor
 from elite_ops import nn as spnn
 
@@ -192,13 +191,6 @@ class SPVCNN(MinkUNet):
         return logits
 
 
-def read_scan(path: str | None) -> Tensor:  # [N, 4] float32: x, y, z (m), remission
-    """A scan of SemanticKITTI, or one of the synthetic street."""
-    if path is None:
-        return torch.from_numpy(Street(0).frame(0).points)
-    return torch.from_numpy(np.fromfile(path, dtype="<f4").reshape(-1, 4))
-
-
 def main(arguments: Sequence[str] | None = None) -> list[Tensor]:  # [N] each
     """Labels a scan by both networks, with weights of chance."""
     parser = argparse.ArgumentParser(description="MinkUNet and SPVCNN on one scan")
@@ -207,7 +199,7 @@ def main(arguments: Sequence[str] | None = None) -> list[Tensor]:  # [N] each
 
     torch.manual_seed(0)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    points, labels = read_scan(path).to(device), []
+    points, labels = example_scan(path).to(device), []
     for kind in (MinkUNet, SPVCNN):
         network = kind().to(device)
         number = sum(p.numel() for p in network.parameters())

@@ -30,11 +30,10 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
-from elite.data.street import Street
+from elite.data.example_scan import example_scan
 from elite_ops import SparseTensor, VoxelSet, build_segments, segment_mean, segment_sum, voxelize
 from elite_ops import nn as spnn
 
@@ -183,13 +182,6 @@ class VoxelNeXt(nn.Module):
 # ---- a scan ------------------------------------------------------------------------------------
 
 
-def read_scan(path: str | None) -> Tensor:  # [N, 4] float32: x, y, z (m), remission
-    """A scan of SemanticKITTI, or one of the synthetic street."""
-    if path is None:
-        return torch.from_numpy(Street(0).frame(0).points)
-    return torch.from_numpy(np.fromfile(path, dtype="<f4").reshape(-1, 4))
-
-
 @torch.no_grad()
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="VoxelNeXt on one scan")
@@ -198,7 +190,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(0)
-    points = read_scan(options.scan).to(device)
+    points = example_scan(options.scan).to(device)
     network = VoxelNeXt().to(device).eval()
 
     x = mean_of_points(points, grid=Grid())

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from elite.data import read_labels, read_points, write_labels, write_points
+from elite.data.example_scan import example_scan
+from elite.data.street import Street
 from elite.errors import EliteError
 from elite.files import remove_leftovers, replacing, write_shared, write_text
 
@@ -88,3 +90,12 @@ def test_processes_may_write_the_same_file_at_once(
     write_shared(path, b"same")
     assert path.read_text() == "same"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_example_scan_reads_a_file_or_makes_a_scan(tmp_path: Path) -> None:
+    points = np.arange(8, dtype=np.float32).reshape(2, 4)
+    write_points(tmp_path / "scan.bin", points)
+    assert np.array_equal(example_scan(str(tmp_path / "scan.bin")).numpy(), points)
+    assert np.array_equal(example_scan(None).numpy(), Street(0).frame(0).points)
+    with pytest.raises(SystemExit, match=r"nowhere\.bin: no such file"):
+        example_scan(str(tmp_path / "nowhere.bin"))
