@@ -24,6 +24,8 @@ GROUPS = (
     "sparse_depthwise_conv forward",
     "voxelization",
     "voxels and kernel maps of five scales",
+    "backbones, voxels to outputs",
+    "backbones, forward and backward",
     "hard voxelization",
     "segment_reduce from an index",
     "sparse_conv variants",

@@ -15,6 +15,7 @@ __all__ = ["HOUSE", "Result", "Results", "read_results"]
 HOUSE = (
     "elite_ops",
     "elite_ops_captured",
+    "elite_ops_compat",
     "elite_ops_literal",
     "elite_ops, segments made before",
     "compat.torch_scatter",

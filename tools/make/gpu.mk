@@ -46,7 +46,7 @@ gpu-bench: build/gpu/.built build/peers/.unpacked
 # Everything that docs/performance.md says of a CPU: on all cores, then on one, where spconv is right;
 # and the layers of other networks.
 OF_OPS_ALONE = lovasz or distillation or patch_to_point
-LAYERS = limits strided_conv sparse_depthwise_conv hard_voxelize segment_reduce
+LAYERS = limits strided_conv sparse_depthwise_conv hard_voxelize segment_reduce backbones
 cpu-bench: setup
 	$(BIN)/python benchmarks/record.py --name cpu -k "cpu and not ($(OF_OPS_ALONE))"
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/record.py --name cpu-one-thread \
