@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pkgutil
 import sys
-from collections.abc import Iterable
-from importlib.metadata import Distribution, DistributionFinder
 from types import ModuleType
 from typing import Any
 
+from elite_ops.compat.installation import install_package
 from elite_ops.compat.spconv import constants
 
 __all__ = ["install"]
 
 PACKAGE = "elite_ops.compat.spconv"
-METADATA = "Metadata-Version: 2.1\nName: spconv\nVersion: 2.3.8\n"
 
 
 def install(*, legacy_indice_reuse: bool = False) -> None:
@@ -31,28 +28,11 @@ def install(*, legacy_indice_reuse: bool = False) -> None:
             Weights that were trained so need it, such as the published ones of Cylinder3D.
 
     Raises:
-        ImportError: if spconv itself is loaded.
+        ImportError: if spconv itself has been imported already.
     """
-    loaded = sys.modules.get("spconv")
-    ours = importlib.import_module(PACKAGE)
-    if loaded is not None and loaded is not ours:
-        raise ImportError(
-            "install: spconv itself is loaded already, from "
-            f"{getattr(loaded, '__file__', None) or 'an unknown place'}; call install() before "
-            "anything imports it"
-        )
+    install_package(PACKAGE, "spconv")
     constants.LEGACY_INDICE_REUSE = legacy_indice_reuse
-    if loaded is ours:
-        return
-    for name in _modules(ours):
-        sys.modules["spconv" + name.removeprefix(PACKAGE)] = importlib.import_module(name)
     _install_tensorview()
-    sys.meta_path.append(_Finder())
-
-
-def _modules(package: ModuleType) -> list[str]:
-    found = pkgutil.walk_packages(package.__path__, f"{PACKAGE}.")
-    return [PACKAGE, *(module.name for module in found)]
 
 
 def _install_tensorview() -> None:
@@ -66,26 +46,3 @@ def _install_tensorview() -> None:
     cumm.tensorview = tensorview
     sys.modules["cumm"] = cumm
     sys.modules["cumm.tensorview"] = tensorview
-
-
-class _Distribution(Distribution):
-    """What `importlib.metadata.version("spconv")` reads."""
-
-    def read_text(self, filename: str) -> str | None:
-        return METADATA if filename == "METADATA" else None
-
-    def locate_file(self, path: Any) -> Any:
-        raise FileNotFoundError(f"spconv is not installed, but {PACKAGE} in its place")
-
-
-class _Finder(DistributionFinder):
-    """Finds the version, behind every other finder; modules are found in `sys.modules`."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
-        return None
-
-    def find_distributions(
-        self, context: DistributionFinder.Context | None = None
-    ) -> Iterable[Distribution]:
-        name = None if context is None else context.name
-        return [_Distribution()] if name in (None, "spconv") else []

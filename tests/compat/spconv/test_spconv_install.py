@@ -21,17 +21,9 @@ def run(script: str) -> str:
 
 
 def test_spconv_is_found_under_all_its_names() -> None:
-    """But not where another one is loaded."""
     out = run("""
-import sys, types
+import sys
 import elite_ops.compat.spconv
-sys.modules["spconv"] = types.ModuleType("spconv")
-try:
-    elite_ops.compat.spconv.install()
-except ImportError as error:
-    assert "spconv itself is loaded already, from an unknown place; call install()" in str(error)
-    del sys.modules["spconv"]
-elite_ops.compat.spconv.install()
 elite_ops.compat.spconv.install()
 
 import spconv
@@ -59,10 +51,8 @@ assert not spconv.constants.LEGACY_INDICE_REUSE
 elite_ops.compat.spconv.install(legacy_indice_reuse=True)
 assert spconv.constants.LEGACY_INDICE_REUSE
 
-import importlib.metadata, importlib.util
-assert importlib.util.find_spec("spconv") is not None
+import importlib.util
 assert importlib.util.find_spec("spconv.pytorch") is not None
-assert importlib.metadata.version("spconv") == "2.3.8"
 assert importlib.util.find_spec("cumm") is not None
 import cumm.tensorview as tv
 try:
@@ -93,18 +83,13 @@ print((voxels.numpy() == first["voxels"]).all(), len(coordinates))
     assert out.split() == ["True", "8"]
 
 
-def test_importing_the_face_loads_nothing_else(tmp_path: Path) -> None:
-    """A model that was saved whole needs neither it nor `install()`."""
+def test_a_model_that_was_saved_whole(tmp_path: Path) -> None:
+    """It needs neither spconv nor `install()`."""
     torch.save(SubMConv3d(4, 4, 3), tmp_path / "model.pt")
     out = run(f"""
 import sys
-import elite_ops, numpy, torch
-before = set(sys.modules)
-import elite_ops.compat.spconv
-new = set(sys.modules) - before
-others = {{name.split(".")[0] for name in new}} - {{"elite_ops"}} - set(sys.stdlib_module_names)
-print(sorted(others))
+import torch
 print(type(torch.load("{tmp_path}/model.pt", weights_only=False)).__name__)
 print([name for name in sys.modules if name.split(".")[0] in ("spconv", "cumm", "pccm")])
 """)
-    assert out.split() == ["[]", "SubMConv3d", "[]"]
+    assert out.split() == ["SubMConv3d", "[]"]
