@@ -14,6 +14,7 @@ from elite_ops.compat.spconv import constants
 __all__ = ["install"]
 
 PACKAGE = "elite_ops.compat.spconv"
+LEGACY_MODULES = ("conv", "functional", "modules", "ops", "pool", "tables")  # where 1.x has them
 
 
 def install(*, legacy_indice_reuse: bool = False) -> None:
@@ -31,6 +32,8 @@ def install(*, legacy_indice_reuse: bool = False) -> None:
         ImportError: if spconv itself has been imported already.
     """
     install_package(PACKAGE, "spconv")
+    for name in LEGACY_MODULES:
+        sys.modules[f"spconv.{name}"] = importlib.import_module(f"{PACKAGE}.pytorch.{name}")
     constants.LEGACY_INDICE_REUSE = legacy_indice_reuse
     _install_tensorview()
 

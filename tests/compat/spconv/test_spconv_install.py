@@ -64,6 +64,30 @@ except ModuleNotFoundError as error:
     assert out.split() == ["True"]
 
 
+def test_code_of_1_x_finds_its_names() -> None:
+    """It has all but the voxel generators in the package itself, or in modules next to it."""
+    out = run("""
+import elite_ops.compat.spconv as face
+layer = face.SubMConv3d  # without install, too
+face.install()
+import spconv
+from spconv import ops, SparseConv3d, SubMConv3d
+from spconv.modules import SparseModule
+import spconv.functional, spconv.pytorch, spconv.pytorch.utils, spconv.utils
+assert layer is SubMConv3d is spconv.pytorch.SubMConv3d
+assert spconv.SparseConvTensor is spconv.pytorch.SparseConvTensor
+assert spconv.modules is spconv.pytorch.modules and ops is spconv.pytorch.ops
+assert SparseModule is spconv.SparseModule and spconv.utils is not spconv.pytorch.utils
+for name in ("nothing", "_nothing", "in_layout_of_2"):
+    assert not hasattr(spconv, name)
+try:
+    spconv.nothing
+except AttributeError as error:
+    print(error)
+""")
+    assert out == "module 'elite_ops.compat.spconv' has no attribute 'nothing'\n"
+
+
 def test_the_usual_wrapper_of_voxel_generators() -> None:
     """It asks for 1.x first, which needs no cumm; where it doesn't, arrays go through cumm."""
     out = run("""
