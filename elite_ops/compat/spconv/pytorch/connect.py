@@ -143,7 +143,7 @@ def reuse(layer: Layer, x: SparseConvTensor) -> IndiceData | None:
     _check_same(layer, "spatial_shape", data.spatial_shape, x.spatial_shape)
     _check_same(layer, "number of voxels", data.indices.shape[0], x.indices.shape[0])
     fits = (data.ksize, data.dilation) == (layer.kernel_size, layer.dilation)
-    if not fits and constants.LEGACY_INDICE_REUSE and len(data.pair_fwd) == _num_offsets(layer):
+    if not fits and constants.LEGACY_INDICE_REUSE and len(data.pair_fwd) <= _num_offsets(layer):
         _warn_of_reuse(key, tuple(data.ksize), tuple(layer.kernel_size))
         return data
     advice = "; spconv 1.x used the first one's map: see install(legacy_indice_reuse=True)"
