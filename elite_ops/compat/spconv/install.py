@@ -26,8 +26,9 @@ def install(*, legacy_indice_reuse: bool = False) -> None:
     Args:
         legacy_indice_reuse: whether submanifold convolutions that share an `indice_key` may have
             other kernels than the first, whose map they use, as in spconv 1.x; of more offsets
-            than the first one's, all but as many are left out. Weights that were trained so need
-            it, such as the published ones of Cylinder3D.
+            than the first one's, all but as many are left out. Keys are then known to all tensors
+            of a network, those of other branches too. Weights that were trained so need it, such
+            as the published ones of Cylinder3D.
 
     Raises:
         ImportError: if spconv itself has been imported already.

@@ -257,6 +257,33 @@ def test_two_kernels_by_one_key_as_in_1(x: Any, second: tuple[int, ...]) -> None
         TwoKernels((1, 1, 3))(x)
 
 
+@pytest.mark.usefixtures("legacy")
+def test_branches_share_keys_as_in_1(x: Any) -> None:
+    """There the tensors of a network have one dictionary: what one branch built serves another."""
+    first = spconv.SubMConv3d(4, 4, (1, 3, 3), indice_key="branches")
+    second = spconv.SubMConv3d(4, 4, (3, 1, 3), indice_key="branches")
+    down = spconv.SparseConv3d(4, 4, 3, 2, 1, indice_key="down")
+    y = first(x)
+    assert y.indice_dict is x.indice_dict
+    same = spconv.SubMConv3d(4, 4, (1, 3, 3))
+    with torch.no_grad():
+        same.weight.copy_(second.weight.reshape(same.weight.shape))
+        same.bias.copy_(second.bias)
+    with pytest.warns(UserWarning, match="'branches'"):
+        assert torch.equal(second(x).features, same(x).features)
+    assert torch.equal(down(x).features, down(x).features)
+    assert down(x).indice_dict is x.indice_dict
+    with pytest.raises(ValueError, match="`indice_key` 'down' is in use already"):
+        spconv.SparseConv3d(4, 4, 2, 2, indice_key="down")(x)
+
+
+def test_branches_do_not_share_keys(x: Any) -> None:
+    """As in spconv 2.x, a tensor knows the layers before it alone."""
+    spconv.SubMConv3d(4, 4, (1, 3, 3), indice_key="a")(x)
+    spconv.SubMConv3d(4, 4, (3, 1, 3), indice_key="a")(x)
+    assert x.indice_dict == {}
+
+
 def test_maps_are_built_once(x: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A network of one scale has one map of each kernel, with keys and without."""
     from elite_ops import voxel_set

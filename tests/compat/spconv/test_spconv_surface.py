@@ -28,7 +28,7 @@ POOL = (
     "record_voxel_count=False, name=None"
 )
 VOXELS = "vsize_xyz, coors_range_xyz, num_point_features, max_num_voxels, max_num_points_per_voxel"
-ARGUMENTS = {  # of spconv 2.3.8
+ARGUMENTS = {  # those of spconv 2.3.8, or more lenient
     "pytorch.SparseConvTensor": "features, indices, spatial_shape, batch_size, grid=None, "
     "voxel_num=None, indice_dict=None, benchmark=False, permanent_thrust_allocator=False, "
     "enable_timer=False, force_algo=None",
