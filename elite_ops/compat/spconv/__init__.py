@@ -25,7 +25,8 @@ What differs from spconv, all else being equal up to rounding:
 - `features` may be assigned, as in 1.x. `IndiceData` is one class, with the tables of spconv's two;
   `indice_pair_num` of a submanifold convolution counts all offsets, spconv's the first half alone.
 - `algo`, `fp32_accum`, `large_kernel_fast_algo`, `benchmark`, `enable_timer` and the like are
-  accepted and change nothing. Sums are formed in float32 at least, without TF32.
+  accepted and change nothing. Sums are formed in float32 at least; in TF32 only where torch's own
+  switch for matrix products allows it.
 - Kernels have up to 7 cells along an axis and up to three axes; int8 and fused activations are not
   there. What isn't raises when it is used, not when it is imported.
 """
