@@ -21,5 +21,5 @@ SPCONV_DEBUG_SAVE_PATH = ""
 SAVED_WEIGHT_LAYOUT = os.environ.get("SPCONV_SAVED_WEIGHT_LAYOUT", "")
 
 # Whether a submanifold convolution takes the map of its `indice_key` even if that was built for
-# another kernel of as many offsets, as spconv 1.x did; weights that were trained so need it.
+# another kernel of as many offsets or fewer, as spconv 1.x did; some of its weights need that.
 LEGACY_INDICE_REUSE = False

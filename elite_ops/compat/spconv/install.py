@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pkgutil
 import sys
-from collections.abc import Iterable
-from importlib.metadata import Distribution, DistributionFinder
 from types import ModuleType
 from typing import Any
 
+from elite_ops.compat.installation import install_package
 from elite_ops.compat.spconv import constants
 
 __all__ = ["install"]
 
 PACKAGE = "elite_ops.compat.spconv"
-METADATA = "Metadata-Version: 2.1\nName: spconv\nVersion: 2.3.8\n"
+LEGACY_MODULES = ("conv", "functional", "modules", "ops", "pool", "tables")  # where 1.x has them
 
 
 def install(*, legacy_indice_reuse: bool = False) -> None:
@@ -27,32 +25,19 @@ def install(*, legacy_indice_reuse: bool = False) -> None:
 
     Args:
         legacy_indice_reuse: whether submanifold convolutions that share an `indice_key` may have
-            other kernels of as many offsets than the first, whose map they use, as in spconv 1.x.
-            Weights that were trained so need it, such as the published ones of Cylinder3D.
+            other kernels than the first, whose map they use, as in spconv 1.x; of more offsets
+            than the first one's, all but as many are left out. Keys are then known to all tensors
+            of a network, those of other branches too. Weights that were trained so need it, such
+            as the published ones of Cylinder3D.
 
     Raises:
-        ImportError: if spconv itself is loaded.
+        ImportError: if spconv itself has been imported already.
     """
-    loaded = sys.modules.get("spconv")
-    ours = importlib.import_module(PACKAGE)
-    if loaded is not None and loaded is not ours:
-        raise ImportError(
-            "install: spconv itself is loaded already, from "
-            f"{getattr(loaded, '__file__', None) or 'an unknown place'}; call install() before "
-            "anything imports it"
-        )
+    install_package(PACKAGE, "spconv")
+    for name in LEGACY_MODULES:
+        sys.modules[f"spconv.{name}"] = importlib.import_module(f"{PACKAGE}.pytorch.{name}")
     constants.LEGACY_INDICE_REUSE = legacy_indice_reuse
-    if loaded is ours:
-        return
-    for name in _modules(ours):
-        sys.modules["spconv" + name.removeprefix(PACKAGE)] = importlib.import_module(name)
     _install_tensorview()
-    sys.meta_path.append(_Finder())
-
-
-def _modules(package: ModuleType) -> list[str]:
-    found = pkgutil.walk_packages(package.__path__, f"{PACKAGE}.")
-    return [PACKAGE, *(module.name for module in found)]
 
 
 def _install_tensorview() -> None:
@@ -66,26 +51,3 @@ def _install_tensorview() -> None:
     cumm.tensorview = tensorview
     sys.modules["cumm"] = cumm
     sys.modules["cumm.tensorview"] = tensorview
-
-
-class _Distribution(Distribution):
-    """What `importlib.metadata.version("spconv")` reads."""
-
-    def read_text(self, filename: str) -> str | None:
-        return METADATA if filename == "METADATA" else None
-
-    def locate_file(self, path: Any) -> Any:
-        raise FileNotFoundError(f"spconv is not installed, but {PACKAGE} in its place")
-
-
-class _Finder(DistributionFinder):
-    """Finds the version, behind every other finder; modules are found in `sys.modules`."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
-        return None
-
-    def find_distributions(
-        self, context: DistributionFinder.Context | None = None
-    ) -> Iterable[Distribution]:
-        name = None if context is None else context.name
-        return [_Distribution()] if name in (None, "spconv") else []

@@ -78,6 +78,6 @@ def install() -> None:
     """Lets `import torch_scatter`, and its modules, find this package.
 
     Raises:
-        RuntimeError: if torch_scatter itself has been imported already.
+        ImportError: if torch_scatter itself has been imported already.
     """
     install_package(__name__, "torch_scatter")

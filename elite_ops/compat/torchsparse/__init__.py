@@ -58,7 +58,7 @@ def install(version: str = "2.1") -> None:
         version: the release that programs were written for, "2.1" or "1.4".
 
     Raises:
-        RuntimeError: if torchsparse itself has been imported already.
+        ImportError: if torchsparse itself has been imported already.
         ValueError: if there is no such version.
     """
     install_package(__name__, "torchsparse")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["Convention", "convention", "use_version", "using_version"]
+__all__ = ["Convention", "convention", "in_order_of_1_4", "use_version", "using_version"]
+
+Call = TypeVar("Call", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -86,3 +90,23 @@ def using_version(name: str) -> Iterator[None]:
         yield
     finally:
         use_version(before)
+
+
+def in_order_of_1_4(*names: str) -> Callable[[Call], Call]:
+    """For functions whose arguments stand in another order in 1.4: as its programs pass them."""
+
+    def decorate(call: Any) -> Any:
+        @wraps(call)
+        def ordered(*args: Any, **kwargs: Any) -> Any:
+            if convention().counts_strides:
+                return call(*args, **kwargs)
+            if len(args) > len(names):
+                raise TypeError(
+                    f"{call.__qualname__}: torchsparse {convention().name} has up to {len(names)} "
+                    f"arguments by position, got {len(args)}"
+                )
+            return call(**dict(zip(names, args, strict=False)), **kwargs)
+
+        return ordered
+
+    return decorate

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -237,20 +238,50 @@ def test_two_kernels_by_one_key_are_refused(x: Any) -> None:
 
 
 @pytest.mark.usefixtures("legacy")
-def test_two_kernels_by_one_key_as_in_1(x: Any) -> None:
-    network = TwoKernels((3, 1, 3))
-    with pytest.warns(UserWarning, match=r"have kernels \(1, 3, 3\) and \(3, 1, 3\)"):
+@pytest.mark.parametrize("second", [(3, 1, 3), (3, 3, 3)])
+def test_two_kernels_by_one_key_as_in_1(x: Any, second: tuple[int, ...]) -> None:
+    """The map is the first one's, and so is the number of offsets."""
+    network = TwoKernels(second)
+    with pytest.warns(UserWarning, match=rf"have kernels \(1, 3, 3\) and {re.escape(str(second))}"):
         out = network(x)
     same = TwoKernels((1, 3, 3))
     with torch.no_grad():
         for ours, theirs in zip(same.parameters(), network.parameters(), strict=True):
-            ours.copy_(theirs.reshape(ours.shape))
+            met = theirs.flatten(1, 3)[:, :9] if theirs.dim() == 5 else theirs
+            ours.copy_(met.reshape(ours.shape))
     assert torch.equal(out.features, same(x).features)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         network(x)  # said once
     with pytest.raises(ValueError, match="must have the same kernel_size"):
-        TwoKernels((3, 3, 3))(x)
+        TwoKernels((1, 1, 3))(x)
+
+
+@pytest.mark.usefixtures("legacy")
+def test_branches_share_keys_as_in_1(x: Any) -> None:
+    """There the tensors of a network have one dictionary: what one branch built serves another."""
+    first = spconv.SubMConv3d(4, 4, (1, 3, 3), indice_key="branches")
+    second = spconv.SubMConv3d(4, 4, (3, 1, 3), indice_key="branches")
+    down = spconv.SparseConv3d(4, 4, 3, 2, 1, indice_key="down")
+    y = first(x)
+    assert y.indice_dict is x.indice_dict
+    same = spconv.SubMConv3d(4, 4, (1, 3, 3))
+    with torch.no_grad():
+        same.weight.copy_(second.weight.reshape(same.weight.shape))
+        same.bias.copy_(second.bias)
+    with pytest.warns(UserWarning, match="'branches'"):
+        assert torch.equal(second(x).features, same(x).features)
+    assert torch.equal(down(x).features, down(x).features)
+    assert down(x).indice_dict is x.indice_dict
+    with pytest.raises(ValueError, match="`indice_key` 'down' is in use already"):
+        spconv.SparseConv3d(4, 4, 2, 2, indice_key="down")(x)
+
+
+def test_branches_do_not_share_keys(x: Any) -> None:
+    """As in spconv 2.x, a tensor knows the layers before it alone."""
+    spconv.SubMConv3d(4, 4, (1, 3, 3), indice_key="a")(x)
+    spconv.SubMConv3d(4, 4, (3, 1, 3), indice_key="a")(x)
+    assert x.indice_dict == {}
 
 
 def test_maps_are_built_once(x: Any, monkeypatch: pytest.MonkeyPatch) -> None:

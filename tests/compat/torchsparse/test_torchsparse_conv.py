@@ -291,6 +291,26 @@ def test_parameters_are_torchsparses(release: str) -> None:
     assert repr(conv) == "Conv3d(16, 4, kernel_size=(3, 3, 3), transposed=True, bias=False)"
 
 
+def test_arguments_by_position_stand_as_in_the_release(device: torch.device) -> None:
+    """`padding` came with 2.1, in front of `dilation`."""
+    conv = spnn.Conv3d(IN, OUT, 2, 2, 1, 1, True, True)
+    assert (conv.padding, conv.dilation, conv.transposed) == ((1, 1, 1), 1, True)
+    assert conv.bias is not None
+    cells = random_cells(20)
+    with torchsparse.using_version("1.4"):
+        conv = spnn.Conv3d(IN, OUT, 2, 2, 1, True, True)
+        assert (conv.padding, conv.dilation, conv.transposed) == ((0, 0, 0), 1, True)
+        assert conv.bias is not None
+        x = tensor_of(cells, random_feats(cells, device))
+        down = conv_of((2, 2, 2), (2, 2, 2)).to(device)
+        y = F.conv3d(x, down.kernel, 2, down.bias, 2, 1)
+        assert torch.equal(y.feats, down(x).feats)
+        weight = down.kernel.transpose(1, 2)
+        assert F.conv3d(y, weight, 2, None, 2, 1, True).stride == (1, 1, 1)
+        with pytest.raises(TypeError, match=r"1.4.0 has up to 7 arguments by position, got 8"):
+            F.conv3d(y, weight, 2, None, 2, 1, True, 0)
+
+
 def test_dilation_is_ignored_and_said_to_be(device: torch.device) -> None:
     with pytest.warns(UserWarning, match="torchsparse ignores `dilation`"):
         dilated = spnn.Conv3d(IN, OUT, 3, dilation=2).double().to(device)

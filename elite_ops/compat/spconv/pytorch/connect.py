@@ -106,20 +106,20 @@ def connect(layer: Layer, x: SparseConvTensor, geometry: KernelGeometry) -> Indi
 
 
 def remember(layer: Layer, x: SparseConvTensor, data: IndiceData) -> dict[object, IndiceData]:
-    """What the layer's output knows by key.
+    """What the layer's output knows by key; with `LEGACY_INDICE_REUSE`, its input too.
 
     Raises:
         ValueError: if there is something by this key that is not a submanifold convolution's.
     """
-    known = dict(x.indice_dict)
+    known = x.indice_dict if constants.LEGACY_INDICE_REUSE else dict(x.indice_dict)
     if layer.indice_key is not None:
-        if layer.indice_key in known and not layer.subm:
+        found = known.get(layer.indice_key, data)
+        if found.kernel_map is not data.kernel_map and not layer.subm:
             raise ValueError(
                 f"{type(layer).__name__}: `indice_key` {layer.indice_key!r} is in use already; "
                 "submanifold and inverse convolutions alone may share one"
             )
-        found = known.setdefault(layer.indice_key, data)
-        if found.kernel_map is not data.kernel_map:  # of voxels that changed since
+        if found is data or found.kernel_map is not data.kernel_map:  # of voxels that changed
             known[layer.indice_key] = data
     return known
 
@@ -143,7 +143,7 @@ def reuse(layer: Layer, x: SparseConvTensor) -> IndiceData | None:
     _check_same(layer, "spatial_shape", data.spatial_shape, x.spatial_shape)
     _check_same(layer, "number of voxels", data.indices.shape[0], x.indices.shape[0])
     fits = (data.ksize, data.dilation) == (layer.kernel_size, layer.dilation)
-    if not fits and constants.LEGACY_INDICE_REUSE and len(data.pair_fwd) == _num_offsets(layer):
+    if not fits and constants.LEGACY_INDICE_REUSE and len(data.pair_fwd) <= _num_offsets(layer):
         _warn_of_reuse(key, tuple(data.ksize), tuple(layer.kernel_size))
         return data
     advice = "; spconv 1.x used the first one's map: see install(legacy_indice_reuse=True)"

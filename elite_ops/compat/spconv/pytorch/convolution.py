@@ -168,7 +168,8 @@ class SparseConvolution(VoxelCount, SparseModule):
 
     def _convolve(self, features: Tensor, kernel_map: KernelMap) -> Tensor:
         weight = self.weight.flatten(1, self.ndim).permute(1, 2, 0)  # [K, C_in, C_out]
-        return sparse_conv(features, weight, kernel_map, self.bias)
+        met = weight[: kernel_map.num_offsets]  # all, but where another kernel's map is used
+        return sparse_conv(features, met, kernel_map, self.bias)
 
     def extra_repr(self) -> str:
         parts = [f"{self.in_channels}, {self.out_channels}"]

@@ -11,7 +11,7 @@ from elite_ops.compat.torchsparse._maps import Connection, connect
 from elite_ops.compat.torchsparse.nn.functional.conv_config import complete
 from elite_ops.compat.torchsparse.tensor import SparseTensor
 from elite_ops.compat.torchsparse.utils import make_ntuple
-from elite_ops.compat.torchsparse.versions import convention
+from elite_ops.compat.torchsparse.versions import convention, in_order_of_1_4
 from elite_ops.ops.sparse_conv import sparse_conv
 
 __all__ = ["conv3d"]
@@ -20,6 +20,7 @@ Ints = tuple[int, ...]
 Key = tuple[Ints, Ints, Ints, Ints]
 
 
+@in_order_of_1_4("input", "weight", "kernel_size", "bias", "stride", "dilation", "transposed")
 def conv3d(
     input: SparseTensor,
     weight: Tensor,  # [K, C_in, C_out]; [C_in, C_out] will do for one offset
@@ -38,7 +39,7 @@ def conv3d(
     Which voxels come out depends on the version, and on the configuration
     (`elite_ops.compat.torchsparse`). As in torchsparse, the dilation is part of a map's name only,
     and a transposed convolution goes back to the voxels and along the map of the one with the same
-    kernel, stride and dilation.
+    kernel, stride and dilation. In 1.4 what stands behind `stride` is `dilation`, `transposed`.
 
     Args:
         input: features on voxels.

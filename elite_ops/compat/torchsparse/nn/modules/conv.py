@@ -13,13 +13,15 @@ from torch import nn
 from elite_ops.compat.torchsparse.nn.functional.conv import conv3d
 from elite_ops.compat.torchsparse.tensor import SparseTensor
 from elite_ops.compat.torchsparse.utils import make_ntuple
-from elite_ops.compat.torchsparse.versions import convention
+from elite_ops.compat.torchsparse.versions import convention, in_order_of_1_4
 
 __all__ = ["Conv3d"]
 
 
 class Conv3d(nn.Module):
     """torchsparse's convolution, with its parameters: weights load as they are.
+
+    In 1.4 what stands behind `stride` is `dilation`, `bias`, `transposed`, `config`.
 
     Args:
         in_channels: channels of the input.
@@ -40,6 +42,17 @@ class Conv3d(nn.Module):
         bias: [out_channels], or None.
     """
 
+    @in_order_of_1_4(
+        "self",
+        "in_channels",
+        "out_channels",
+        "kernel_size",
+        "stride",
+        "dilation",
+        "bias",
+        "transposed",
+        "config",
+    )
     def __init__(
         self,
         in_channels: int,
