@@ -14,11 +14,15 @@ from matplotlib.axes import Axes
 __all__ = ["plot"]
 
 # Group, the parameter along the axis, and what is held fixed.
-PANELS = (
+PANELS: tuple[tuple[str, str, dict[str, int]], ...] = (
     ("convolution forward, map given", "channels", {"batch": 1}),
     ("convolution backward, map given", "channels", {"batch": 1}),
     ("kernel map", "scale", {"batch": 1}),
     ("voxelization", "scales", {"batch": 1}),
+    ("strided kernel map", "geometry", {}),
+    ("hard voxelization", "grid", {"max_points": 32}),
+    ("backbones, voxels to outputs", "example", {}),
+    ("backbones, forward and backward", "example", {}),
 )
 PREFERRED = ("fp16", "fp32")  # the first that was measured is drawn
 

@@ -23,7 +23,8 @@ HOUSE = (
     "reference",
 )
 
-CONTESTANT = ("contestant", "implementation", "variant")  # what benchmarks call what they compare
+# What benchmarks call what they compare.
+CONTESTANT = ("contestant", "implementation", "library", "variant")
 
 
 @dataclass(frozen=True)
