@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from elite_ops.gradients import may_need_gradient
 from elite_ops.kernel_geometry import KernelGeometry
 
 __all__ = ["KernelMap", "RowOrder"]
@@ -84,8 +85,8 @@ class KernelMap:
 
         A symmetric map has them in any case.
         """
-        wanted = torch.is_grad_enabled() and features.requires_grad
-        return self.out_rows if wanted or self.symmetric else None
+        wanted = self.symmetric or may_need_gradient(features)
+        return self.out_rows if wanted else None
 
     def check_not_padded(self, op: str) -> None:
         """Raises a ValueError in the op's name if not all output rows are valid."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
+from elite_ops.dense_grid import dense_grid
 from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.ops.kernel_map import output_voxels
 from elite_ops.voxel_set import VoxelSet
@@ -169,15 +170,25 @@ class SparseTensor:
             IndexError: if a voxel is outside the grid.
             ValueError: if two voxels are equal.
         """
-        self.voxels.check()
-        shape = (self.batch_size, *self.spatial_shape, self.features.shape[1])
-        places = tuple(self.indices.long().unbind(1))
-        grid = self.features.new_zeros(shape).index_put(places, self.features)
-        return grid.movedim(-1, 1) if channels_first else grid
+        axes = range(len(self.spatial_shape) + 2)
+        if not channels_first:
+            return self._grid(axes)
+        return self._grid([0, axes[-1], *axes[1:-1]])
 
     def bev(self) -> Tensor:  # [B, C * Z, X, Y]
-        """A bird's-eye view: the whole grids with the cells along the last axis as channels."""
-        return self.dense().movedim(-1, 2).flatten(1, 2)
+        """A bird's-eye view: the whole grids with the cells along the last axis as channels.
+
+        Raises:
+            IndexError, ValueError: as `dense`.
+        """
+        axes = range(len(self.spatial_shape) + 2)
+        return self._grid([0, axes[-1], axes[-2], *axes[1:-2]]).flatten(1, 2)
+
+    def _grid(self, axes: Sequence[int]) -> Tensor:
+        """The whole grids [B, *spatial_shape, C] with their axes in another order, contiguous."""
+        self.voxels.check()
+        shape = (self.batch_size, *self.spatial_shape)
+        return dense_grid(self.features, self.indices, shape, axes)
 
 
 def cat(tensors: Sequence[SparseTensor]) -> SparseTensor:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from elite_ops.gradients import may_need_gradient
 from elite_ops.ops.segments import Segments, build_segments
 from elite_ops.ops.transition import CsrMatrix, multiplied
 from elite_ops.ops.voxel_to_point import voxel_to_point
@@ -96,7 +97,7 @@ def weighted_rows(
     segments: Segments | None = None,  # of the flat rows; None: made where a gradient needs them
 ) -> Tensor:  # [N, C]
     """The weighted sum of K rows for each point."""
-    if segments is None and torch.is_grad_enabled() and features.requires_grad:
+    if segments is None and may_need_gradient(features):
         segments = build_segments(rows.flatten(), len(features))
     transposed = None if segments is None else _by_row(segments, weights)
     return multiplied(_by_point(rows, weights), features, transposed)

@@ -15,6 +15,7 @@ from elite_ops.compat.spconv.core import ConvAlgo
 from elite_ops.compat.spconv.placeholder import placeholder
 from elite_ops.compat.spconv.pytorch.indice_data import ImplicitGemmIndiceData, IndiceData
 from elite_ops.compat.spconv.pytorch.sites import Sites
+from elite_ops.dense_grid import dense_grid
 from elite_ops.per_axis import per_axis
 from elite_ops.voxel_set import VoxelSet, with_version
 
@@ -179,9 +180,10 @@ class SparseConvTensor:
         """
         if len(self.spatial_shape) <= 3:
             self.voxels.check()
-        shape = [self.batch_size, *self.spatial_shape, self.features.shape[1]]
-        grid = scatter_nd(self.indices.long(), self.features, shape)
-        return grid.movedim(-1, 1).contiguous() if channels_first else grid
+        axes = range(len(self.spatial_shape) + 2)
+        order = [0, axes[-1], *axes[1:-1]] if channels_first else axes
+        shape = (self.batch_size, *self.spatial_shape)
+        return dense_grid(self.features, self.indices, shape, order)
 
     def __add__(self, other: SparseConvTensor | Tensor) -> SparseConvTensor:
         """Row by row; `functional.sparse_add` is for tensors at other voxels."""
