@@ -30,6 +30,15 @@ def voxelize(scene: Scene, _: torch.dtype) -> Calls:
 
 
 @case()
+def voxelize_scale(scene: Scene, _: torch.dtype) -> Calls:
+    grid = (scene.point_cloud_range, scene.spatial_shape)
+    batch_index = integers(2, len(scene.points))
+    yield scene.points, None, *grid, 1, 1, False, (3, 3, 3)
+    yield scene.points, batch_index, *grid, 2, 2, True
+    yield scene.points, None, *grid, 1, 1, False, (3, 3, 3), len(scene.voxels[0].indices)
+
+
+@case()
 def hard_voxelize(scene: Scene, _: torch.dtype) -> Calls:
     grid = (scene.point_cloud_range[:3], (0.3, 0.3, 0.5), (300, 300, 12))
     batch_index = integers(2, len(scene.points))
