@@ -42,8 +42,10 @@ FLOORS = [
     {
         "elite_ops.arguments",
         "elite_ops.autocast",
+        "elite_ops.dense_grid",
         "elite_ops.errors",
         "elite_ops.flops",
+        "elite_ops.gradients",
         "elite_ops.memory",
         "elite_ops.image_size",
         "elite_ops.per_axis",
