@@ -74,7 +74,7 @@ def compute_in_float32_under_autocast(op: str) -> None:
         torch.library.register_autocast(f"elite_ops::{op}", device_type, torch.float32)
 
 
-class _Derivative(torch.autograd.Function):
+class _Derivative(torch.autograd.function._SingleLevelFunction):
     """A step of the backward pass that is recorded inside the dispatcher.
 
     There, transforms such as `torch.func.grad` have already peeled off their level of the tensors;
@@ -84,7 +84,7 @@ class _Derivative(torch.autograd.Function):
     @classmethod
     def apply(cls, *args: Any) -> Any:
         with enable_single_level_autograd_function():
-            return super(torch.autograd.Function, cls).apply(*args)  # type: ignore[misc]
+            return super().apply(*args)  # type: ignore[misc]
 
 
 def _autograd_kernel(
