@@ -10,7 +10,7 @@
 namespace elite_ops::cpu {
 
 // An output cell along an axis, and the offset under which an input cell meets it.
-struct Meeting {
+struct AxisMeeting {
   int32_t output;
   int32_t offset;
 };
@@ -32,8 +32,8 @@ class AxisReach {
 
   // `width` meetings of an input cell, some of them twice where it has fewer, so that loops over
   // them are predictable; null where it meets nothing. Uses `room` where there is no table.
-  const Meeting* of(int32_t input, Meeting* room) const {
-    const Meeting* met = room;
+  const AxisMeeting* of(int32_t input, AxisMeeting* room) const {
+    const AxisMeeting* met = room;
     if (meetings_.empty()) {
       list(input, room);
     } else {
@@ -43,9 +43,9 @@ class AxisReach {
   }
 
  private:
-  void list(int32_t input, Meeting* to) const {
-    Meeting* const end = to + width_;
-    Meeting last{0, -1};
+  void list(int32_t input, AxisMeeting* to) const {
+    AxisMeeting* const end = to + width_;
+    AxisMeeting last{0, -1};
     for_each_output(kernel_, axis_, transposed_, input, num_outputs_,
                     [&](int32_t output, int32_t offset) { *to++ = last = {output, offset}; });
     std::fill(to, end, last);
@@ -57,7 +57,7 @@ class AxisReach {
   const bool transposed_;
   const int32_t num_outputs_;
   int64_t width_;
-  std::vector<Meeting> meetings_;  // [input cells, width]; empty where there are too many
+  std::vector<AxisMeeting> meetings_;  // [input cells, width]; empty where there are too many
 };
 
 }  // namespace elite_ops::cpu

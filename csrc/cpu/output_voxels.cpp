@@ -3,6 +3,7 @@
 #include "output_voxels.h"
 
 #include <algorithm>
+#include <bit>
 #include <vector>
 
 #include "aligned_buffer.h"
@@ -32,7 +33,7 @@ struct Slabs {
 
   Slabs(const VoxelSet& voxels, const VoxelIndex& index, const AxisReach& along_z)
       : strips(index.size() * along_z.width()) {
-    std::vector<Meeting> room(along_z.width());
+    std::vector<AxisMeeting> room(along_z.width());
     int64_t num_strips = 0;
     Strip strip{-1, -1, 0};
     for (int64_t i = 0; i < index.size(); ++i) {
@@ -42,7 +43,7 @@ struct Slabs {
         strip.y = -1;
       }
       slabs.back().end = i + 1;
-      const Meeting* met = along_z.of(voxel[3], room.data());
+      const AxisMeeting* met = along_z.of(voxel[3], room.data());
       if (met == nullptr) continue;
       for (int64_t b = 0; b < along_z.width(); ++b) {
         const int32_t word = met[b].output >> 6;
@@ -153,12 +154,12 @@ class Builder {
   CellWord* find_words(SlabCells& cells, const OutputSlab& slab) const {
     const int64_t words_per_column = outputs_.words_per_column(), width = along_y_.width();
     int64_t begin = outputs_.num_words(), end = 0;
-    std::vector<Meeting> room(width);
+    std::vector<AxisMeeting> room(width);
     for (int64_t p = slab.first_pair; p < slab.last_pair; ++p) {
       const Slab& input = *pairs_[p].input;
       for (int64_t i = input.first_strip; i < input.last_strip; ++i) {
         const Strip& strip = inputs_.strips[i];
-        const Meeting* met = along_y_.of(strip.y, room.data());
+        const AxisMeeting* met = along_y_.of(strip.y, room.data());
         if (met == nullptr) continue;
         for (int64_t a = 0; a < width; ++a) {
           const int64_t word = met[a].output * words_per_column + strip.word;
@@ -175,7 +176,7 @@ class Builder {
     const int64_t output = pairs_[slab.first_pair].output;
     const auto batch = static_cast<int32_t>(output / outputs_.shape[0]);
     const auto x = static_cast<int32_t>(output % outputs_.shape[0]);
-    const auto bits_per_column = static_cast<int64_t>(outputs_.words_per_column()) * 64;
+    const int64_t bits_per_column = outputs_.words_per_column() * 64;
     int32_t* to = indices + slab.first_row * 4;
     for (const CellWord* word = slab.words; word < slab.words_end; ++word) {
       const int64_t y = word->first_cell / bits_per_column, column = y * bits_per_column;
@@ -194,7 +195,7 @@ class Builder {
     const int64_t num_outputs = num_outputs_, size_y = kernel_.size[1], size_z = kernel_.size[2];
     const int64_t width_y = along_y_.width(), width_z = along_z_.width();
     const int64_t bits_per_column = outputs_.words_per_column() * 64;
-    std::vector<Meeting> room_y(width_y), room_z(width_z);
+    std::vector<AxisMeeting> room_y(width_y), room_z(width_z);
     int32_t* const rows = in_rows + slab.first_row;
     for (int64_t k = 0; k < kernel_.num_offsets(); ++k) {
       std::fill_n(rows + k * num_outputs, slab.num_rows, -1);
@@ -204,8 +205,8 @@ class Builder {
       for (int64_t i = pair.input->begin; i < pair.input->end; ++i) {
         const int64_t row = index_.row(i);
         const int32_t* voxel = voxels_.indices + row * 4;
-        const Meeting* met_y = along_y_.of(voxel[2], room_y.data());
-        const Meeting* met_z = along_z_.of(voxel[3], room_z.data());
+        const AxisMeeting* met_y = along_y_.of(voxel[2], room_y.data());
+        const AxisMeeting* met_z = along_z_.of(voxel[3], room_z.data());
         if (met_y == nullptr || met_z == nullptr) continue;
         for (int64_t a = 0; a < width_y; ++a) {
           const int64_t column = met_y[a].output * bits_per_column;
