@@ -20,6 +20,13 @@ VARIANTS = {
     "resident": 4,
     "warpgroup_64": 5,
     "warpgroup_128": 6,
+    "direct_16": 7,
+    "direct_32": 8,
+    "direct_32_few": 9,
+    "direct_32x8": 10,
+    "direct_wide": 11,
+    "direct_wide8": 12,
+    "resident_32": 13,
 }
 
 
@@ -66,11 +73,13 @@ def bench_variants(timed, device, variant, rows, precision, channels, scale):
 
 def why_not(variant: str, precision: str, channels: int, device: torch.device) -> str | None:
     """What keeps a variant from computing this, if anything does."""
-    if variant not in ("resident", "warpgroup_64", "warpgroup_128"):
+    if variant.startswith("direct"):
+        return None if precision == "fp16" or variant == "direct_32" else "float16 only"
+    if variant not in ("resident", "resident_32", "warpgroup_64", "warpgroup_128"):
         return None
     if precision == "tf32":
         return "16-bit types only"
-    if variant == "resident":
+    if variant.startswith("resident"):
         return None if fits_in_shared_memory(channels) else "the weights don't fit in shared memory"
     if channels % 64 != 0:
         return "channels in multiples of 64 only"
@@ -82,5 +91,5 @@ def why_not(variant: str, precision: str, channels: int, device: torch.device) -
 
 
 def fits_in_shared_memory(channels: int) -> bool:
-    """Whether a block can hold all weights of 32 output channels in 16 bits."""
-    return 27 * channels * min(channels, 32) * 2 < 120_000
+    """Whether a block can hold all weights of 64 output channels in 16 bits."""
+    return 27 * channels * 64 * 2 < 225_000

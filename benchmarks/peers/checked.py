@@ -43,7 +43,7 @@ def error_of_forward(contestant: Contestant, kernel_map: object) -> float:
     """Its relative error, which is within the limit of the precision."""
     with torch.no_grad():
         out = contestant.from_rows(contestant.convolve(kernel_map))
-    return _within_limit(contestant.case, rms_error(out, truth(contestant.case).out))
+    return _within_limit(contestant, rms_error(out, truth(contestant.case).out))
 
 
 def error_of_backward(contestant: Contestant, out: torch.Tensor) -> float:
@@ -54,11 +54,11 @@ def error_of_backward(contestant: Contestant, out: torch.Tensor) -> float:
         rms_error(contestant.from_rows(grad_features), truth(case).grad_features),
         rms_error(contestant.from_weight(grad_weight), truth(case).grad_weight),
     )
-    return _within_limit(case, max(errors))
+    return _within_limit(contestant, max(errors))
 
 
-def _within_limit(case: Submanifold, error: float) -> float:
-    limit = case.precision.limit
+def _within_limit(contestant: Contestant, error: float) -> float:
+    limit = contestant.case.precision.limit * contestant.leniency
     if not error <= limit:  # NaN is no pass
         raise AssertionError(f"relative error {error:.1e} where {limit:.0e} is allowed")
     return error

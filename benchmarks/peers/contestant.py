@@ -27,6 +27,8 @@ class Contestant(ABC):
         Missing: if the library can't compute the case.
     """
 
+    leniency: float = 1.0  # a factor of the error that is allowed
+
     def __init__(self, case: Submanifold) -> None:
         self.case = case
         self.prepare()

@@ -34,6 +34,7 @@ class Spconv(Contestant):
     package = "spconv"
     distributions = ("spconv", "spconv-cu126")
     algorithm = "MaskImplicitGemm"
+    leniency = 5.0  # of what it rounds between its sums; the error stands beside the time
 
     @classmethod
     def module(cls, name: str) -> ModuleType:

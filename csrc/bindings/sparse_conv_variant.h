@@ -3,7 +3,7 @@
 
 namespace elite_ops {
 
-constexpr int kNumSparseConvVariants = 7;  // of cuda/sparse_conv_variant.h
+constexpr int kNumSparseConvVariants = 14;  // of cuda/sparse_conv_variant.h
 
 // Has every later call use one; 0 leaves the choice to the table. The CPU has one way.
 void force_sparse_conv_variant(int variant);

@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "accumulate.cuh"
+#include "common/host_device.h"
 #include "common/sparse_conv_types.h"
 #include "sparse_conv_variant.h"
 
@@ -20,6 +21,13 @@ struct SparseConvEpilogue {
   const T* bias = nullptr;                        // [c_out], or null
   GatheredRows<T> residuals[kMaxResiduals] = {};  // of c_out channels; without data: nothing
   accumulate_t<T> negative_slope = 1;             // 1: no activation
+
+  ELITE_HOST_DEVICE bool has_residuals() const {
+    for (const GatheredRows<T>& residual : residuals) {
+      if (residual.data) return true;
+    }
+    return false;
+  }
 };
 
 // One convolution, for its launcher and for every kernel.

@@ -3,8 +3,6 @@
 // all pairs of (offset that some row of the block needs, chunk of input channels) without draining
 // in between; the rows to gather are in shared memory before it starts. A slab that an offset does
 // not meet neither loads nor multiplies.
-#include <algorithm>
-
 #include "dynamic_shared.cuh"
 #include "launch.cuh"
 #include "sparse_conv_mma.cuh"
@@ -105,19 +103,6 @@ __global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
     convolve_tile<C>(args, shared, tiles.first_row(tile), tiles.first_column(tile));
     if constexpr (!C::kLoops) return;
   }
-}
-
-// Cuts the number of blocks, one for each tile, in a padded buffer: most tiles may hold no valid
-// row, and a block that finds nothing to do has to be started too. Leaves twice what runs at once,
-// `at_once` blocks to a multiprocessor.
-template <typename T>
-cudaError_t limit_blocks(const SparseConvArguments<T>& args, int at_once, int64_t* blocks) {
-  if (args.num_rows == nullptr) return cudaSuccess;
-  int device = 0, multiprocessors = 0;
-  ELITE_CUDA_TRY(cudaGetDevice(&device));
-  ELITE_CUDA_TRY(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
-  *blocks = std::min(*blocks, int64_t{2} * multiprocessors * at_once);
-  return cudaSuccess;
 }
 
 template <typename C>

@@ -54,6 +54,9 @@ cudaError_t forward_tiles_128(const SparseConvArguments<T>& args, cudaStream_t s
 template <typename T>
 cudaError_t forward_resident(const SparseConvArguments<T>& args, cudaStream_t stream);
 
+template <typename T>
+cudaError_t forward_resident_32(const SparseConvArguments<T>& args, cudaStream_t stream);
+
 // The warpgroup products of sm_90a, in tiles of 64 or 128 rows and 64 columns: input channels in
 // multiples of 64, output channels in multiples of 8. cudaErrorInvalidValue where that doesn't
 // hold, on other devices, and unless the library holds them.
@@ -62,6 +65,10 @@ template <typename T>
 cudaError_t forward_warpgroup_64(const SparseConvArguments<T>& args, cudaStream_t stream);
 template <typename T>
 cudaError_t forward_warpgroup_128(const SparseConvArguments<T>& args, cudaStream_t stream);
+
+// Gathered rows in registers; the numbers are those of Config in sparse_conv_direct.cu.
+template <typename T, int kWarps, int kRowTiles, int kPanels, int kWarpsAtOnce>
+cudaError_t forward_direct(const SparseConvArguments<T>& args, cudaStream_t stream);
 
 // The first stage of the weight gradient, on one block a tile, offset and split.
 template <typename T>

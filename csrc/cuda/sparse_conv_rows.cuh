@@ -182,10 +182,7 @@ class OutputRow {
     }
   }
 
- private:
-  // x - x is NaN where x is infinite or NaN.
-  __device__ __forceinline__ static bool is_finite(accumulate_t<T> x) { return x - x == 0; }
-
+  // Forms the sum of a column again, product by product.
   __device__ __forceinline__ void write_again(int64_t column) const {
     using Sum = accumulate_t<T>;
     Sum value = sum_of_products(args_, i_, column);
@@ -196,6 +193,10 @@ class OutputRow {
     }
     out_[column] = static_cast<T>(value < 0 ? value * args_.epilogue.negative_slope : value);
   }
+
+ private:
+  // x - x is NaN where x is infinite or NaN.
+  __device__ __forceinline__ static bool is_finite(accumulate_t<T> x) { return x - x == 0; }
 
   template <int kWidth>
   struct Columns {

@@ -1,8 +1,10 @@
 // What the tensor-core kernels do with a slab: the 16 output rows of one warp.
 #pragma once
 
+#include <algorithm>
 #include <type_traits>
 
+#include "launch.cuh"
 #include "mma.cuh"
 #include "sparse_conv_rows.cuh"
 #include "sparse_conv_tile.cuh"
@@ -11,13 +13,13 @@ namespace elite_ops::cuda::tensor_core {
 
 constexpr int kOffsets = 32;  // offsets whose rows are in shared memory at a time
 
-// The output, cut into tiles of kRows x kColumns.
-template <int kRows>
+// The output, cut into tiles of kRows x kWidth.
+template <int kRows, int kWidth = kColumns>
 struct Tiles {
   unsigned across;  // side by side
 
   explicit Tiles(const SparseConvShape& shape)
-      : across(static_cast<unsigned>((shape.c_out + kColumns - 1) / kColumns)) {}
+      : across(static_cast<unsigned>((shape.c_out + kWidth - 1) / kWidth)) {}
   ELITE_HOST_DEVICE unsigned count(int64_t rows) const {
     return static_cast<unsigned>((rows + kRows - 1) / kRows) * across;
   }
@@ -25,9 +27,22 @@ struct Tiles {
     return int64_t{tile / across} * kRows;
   }
   __device__ __forceinline__ int first_column(unsigned tile) const {
-    return static_cast<int>(tile % across) * kColumns;
+    return static_cast<int>(tile % across) * kWidth;
   }
 };
+
+// Cuts the number of blocks, one for each tile, in a padded buffer: most tiles may hold no valid
+// row, and a block that finds nothing to do has to be started too. Leaves twice what runs at once,
+// `at_once` blocks to a multiprocessor.
+template <typename T>
+cudaError_t limit_blocks(const SparseConvArguments<T>& args, int at_once, int64_t* blocks) {
+  if (args.num_rows == nullptr) return cudaSuccess;
+  int device = 0, multiprocessors = 0;
+  ELITE_CUDA_TRY(cudaGetDevice(&device));
+  ELITE_CUDA_TRY(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
+  *blocks = std::min(*blocks, int64_t{2} * multiprocessors * at_once);
+  return cudaSuccess;
+}
 
 // Calls `launch` with the largest part of a row of features, in bytes, that a kernel is compiled
 // for and that divides the rows of every operand.

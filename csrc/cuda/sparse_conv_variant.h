@@ -22,6 +22,13 @@ enum class SparseConvVariant : int32_t {
   kResident = 4,      // tensor cores, the weights stay in shared memory
   kWarpgroup64 = 5,   // warpgroup products of sm_90a, tiles of 64 rows
   kWarpgroup128 = 6,  // warpgroup products of sm_90a, tiles of 128 rows
+  kDirect16 = 7,      // 4 warps, 16 rows each
+  kDirect32 = 8,      // 4 warps, 32 rows each
+  kDirect32Few = 9,   // fewer at once
+  kDirect32x8 = 10,   // 8 warps
+  kDirectWide = 11,   // 128 columns
+  kDirectWide8 = 12,  // 8 warps, 128 columns
+  kResident32 = 13,   // slabs of 32 rows
 };
 
 constexpr bool uses_warpgroups(SparseConvVariant variant) {

@@ -174,10 +174,12 @@ CASE(many_rows_take_larger_blocks) {
 
 // Chunks of 32, 64 and 128 bytes, 16 columns and 32, more slabs than warps in all blocks.
 CASE(resident_weights) {
-  constexpr auto kResident = cuda::SparseConvVariant::kResident;
+  using enum cuda::SparseConvVariant;
   for (const bool fused : {false, true}) {
-    check_forward<__half>({90, 700, 27, 16, 16}, 0.1f, fused, false, 0, 0, kResident);
-    check_forward<__half>({90, 150, 9, 96, 80}, 0.3f, fused, false, 0, 0, kResident);
+    for (const auto variant : {kResident, kResident32}) {
+      check_forward<__half>({90, 7000, 27, 16, 16}, 0.1f, fused, false, 0, 0, variant);
+      check_forward<__half>({90, 150, 9, 96, 80}, 0.3f, fused, false, 0, 0, variant);
+    }
     check_forward<__nv_bfloat16>({90, 150, 27, 64, 64}, 0.1f, fused, false, 0, 0, kResident);
   }
   check_forward<__half>({90, 70, 32, 16, 48}, 0.3f, false, false, 0, 20, kResident);
@@ -207,6 +209,30 @@ CASE(warpgroup_products) {
     check(bfloat16, {90, 65, 9, 64, 128}, 0.3f, true);
     check(bfloat16, {90, 150, 5, 128, 56}, 0.3f, false);
   }
+}
+
+CASE(direct_products) {
+  using enum cuda::SparseConvVariant;
+  for (const auto variant : {kDirect16, kDirect32, kDirect32Few, kDirect32x8, kDirectWide, kDirectWide8}) {
+    const auto check = [&](SparseConvShape shape, float density, bool fused,
+                           int64_t first_offset = 0) {
+      check_forward<__half>(shape, density, fused, false, 0, first_offset, variant);
+    };
+    check({90, 300, 27, 64, 64}, 0.01f, false);
+    check({90, 128, 27, 64, 8}, 0.1f, true);
+    check({90, 129, 3, 128, 72}, 0.3f, true);
+    check({90, 64, 3, 192, 24}, 0.3f, false);
+    check({90, 300, 5, 16, 136}, 0.3f, true);
+    check({90, 64, 3, 32, 200}, 0.3f, false);
+    check({1, 1, 27, 64, 64}, 1, true);
+    check({0, 9, 3, 64, 16}, 1, true);
+    check({9, 9, 0, 64, 16}, 1, true);
+    check({90, 70, 125, 64, 40}, 0.05f, true);
+    check({90, 70, 40, 64, 16}, 0.3f, false, 35);
+  }
+  check_forward<__nv_bfloat16>({90, 65, 9, 64, 128}, 0.3f, true, false, 0, 0, kDirect32);
+  check_forward<float>({90, 65, 9, 64, 128}, 0.3f, true, true, 0, 0, kDirect32);
+  check_forward<float>({90, 165, 27, 16, 36}, 0.3f, true, true, 0, 0, kDirect32);
 }
 
 namespace {
@@ -253,13 +279,15 @@ void check_same_bits(const SparseConvShape& shape, std::vector<cuda::SparseConvV
 
 CASE(variants_and_orders_of_rows_give_the_same_bits) {
   using enum cuda::SparseConvVariant;
-  check_same_bits<__half>({90, 150, 27, 32, 32}, {kTiles64, kTiles128, kResident});
+  check_same_bits<__half>({90, 150, 27, 32, 32}, {kTiles64, kTiles128});
   check_same_bits<float>({90, 150, 9, 16, 32}, {kTiles64, kTiles128}, true);
   check_same_bits<float>({90, 70, 9, 5, 3}, {kGeneral});
   // A device promises the same bits within each line; the emulation rounds all products alike.
-  const std::vector<cuda::SparseConvVariant> variants = {kTiles64, kTiles128, kResident,  //
-                                                         kWarpgroup64, kWarpgroup128};
+  const std::vector<cuda::SparseConvVariant> variants = {kTiles64, kTiles128, kWarpgroup64, kWarpgroup128};
   check_same_bits<__half>({90, 150, 27, 64, 64}, variants);
+  const std::vector<cuda::SparseConvVariant> direct = {kResident, kResident32, kDirect16, kDirect32, kDirect32Few, kDirect32x8, kDirectWide, kDirectWide8};
+  check_same_bits<__half>({90, 150, 27, 64, 64}, direct);
+  check_same_bits<__half>({90, 150, 9, 32, 136}, direct);
   check_same_bits<__nv_bfloat16>({90, 150, 9, 128, 48}, variants);
 }
 

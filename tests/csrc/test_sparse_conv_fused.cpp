@@ -121,8 +121,9 @@ void check(SparseConvShape shape, int64_t channels, int num_residuals,
   }
 }
 
-const std::vector<cuda::SparseConvVariant> kAllOf16Bits = {kTiles64, kTiles128, kResident,
-                                                           kWarpgroup64, kWarpgroup128};
+const std::vector<cuda::SparseConvVariant> kAllOf16Bits = {kTiles64, kTiles128, kWarpgroup64, kWarpgroup128};
+const std::vector<cuda::SparseConvVariant> kDirect = {
+    kResident, kResident32, kDirect16, kDirect32, kDirect32Few, kDirect32x8, kDirectWide, kDirectWide8};
 
 }  // namespace
 
@@ -130,11 +131,11 @@ const std::vector<cuda::SparseConvVariant> kAllOf16Bits = {kTiles64, kTiles128, 
 CASE(a_shortcut_of_other_channels) {
   check<__half>({90, 150, 27, 64, 64}, 64, 0, kAllOf16Bits);
   check<__half>({90, 70, 5, 64, 24}, 128, 1, kAllOf16Bits);
-  check<__half>({90, 70, 3, 16, 16}, 64, 0, {kTiles64, kTiles128, kResident});
-  check<__nv_bfloat16>({90, 70, 3, 64, 80}, 32, 1, {kTiles64, kTiles128, kResident});
-  check<__nv_bfloat16>({90, 70, 3, 96, 48}, 16, 0, {kTiles64, kTiles128, kResident});
-  check<float>({90, 70, 3, 16, 20}, 48, 1, {kTiles64, kTiles128}, true);
-  check<float>({90, 70, 3, 64, 64}, 32, 0, {kTiles64, kTiles128}, true);
+  check<__half>({90, 70, 3, 16, 16}, 64, 0, {kTiles64, kTiles128, kResident, kDirect16, kDirect32, kDirect32Few, kDirect32x8, kDirectWide, kDirectWide8});
+  check<__nv_bfloat16>({90, 70, 3, 64, 80}, 32, 1, {kTiles64, kTiles128, kResident, kDirect32});
+  check<__nv_bfloat16>({90, 70, 3, 96, 48}, 16, 0, {kTiles64, kTiles128, kResident, kDirect32});
+  check<float>({90, 70, 3, 16, 20}, 48, 1, {kTiles64, kTiles128, kDirect32}, true);
+  check<float>({90, 70, 3, 64, 64}, 32, 0, {kTiles64, kTiles128, kDirect32}, true);
 }
 
 CASE(a_shortcut_without_tensor_cores) {
@@ -148,9 +149,9 @@ CASE(a_shortcut_without_tensor_cores) {
 
 // The shortcut as the last of a batch of 32 offsets, the only one of its batch, and all there is.
 CASE(a_shortcut_in_a_batch_of_its_own) {
-  check<__half>({90, 70, 31, 16, 16}, 16, 0, {kTiles64, kTiles128, kResident});
-  check<__half>({90, 70, 32, 16, 16}, 32, 0, {kTiles64, kTiles128});
-  check<__half>({90, 70, 40, 64, 16}, 64, 0, {kTiles64, kTiles128, kWarpgroup64, kWarpgroup128});
+  check<__half>({90, 70, 31, 16, 16}, 16, 0, {kTiles64, kTiles128, kResident, kDirect16, kDirect32, kDirect32Few, kDirect32x8, kDirectWide, kDirectWide8});
+  check<__half>({90, 70, 32, 16, 16}, 32, 0, {kTiles64, kTiles128, kDirect16, kDirect32, kDirect32Few, kDirect32x8, kDirectWide, kDirectWide8});
+  check<__half>({90, 70, 40, 64, 16}, 64, 0, {kTiles64, kTiles128, kDirect16, kDirect32, kDirect32Few, kDirect32x8, kDirectWide, kDirectWide8, kWarpgroup64, kWarpgroup128});
   check<__half>({90, 70, 0, 64, 16}, 64, 0, kAllOf16Bits);
   check<__half>({0, 9, 3, 64, 16}, 64, 0, kAllOf16Bits);
   check<float>({90, 70, 0, 16, 16}, 16, 0, {kGeneral});
@@ -244,15 +245,17 @@ CASE(a_count_that_does_not_fit_is_cut_off) {
 
 CASE(variants_and_orders_of_rows_give_the_same_bits) {
   FusedCase<__half> fused({90, 150, 27, 64, 64}, 64, 3);
-  const std::vector<float> want = fused.run(kTiles64);
+  const std::vector<float> want = fused.run(kTiles64), direct = fused.run(kDirect32);
   for (const auto variant : kAllOf16Bits) CHECK_EQUAL(fused.run(variant), want);
+  for (const auto variant : kDirect) CHECK_EQUAL(fused.run(variant), direct);
   fused.shuffle(150);
   for (const auto variant : kAllOf16Bits) CHECK_EQUAL(fused.run(variant), want);
+  for (const auto variant : kDirect) CHECK_EQUAL(fused.run(variant), direct);
 }
 
 CASE(everything_around_a_convolution_is_in_its_one_launch) {
   const int64_t count = 65;
-  for (const auto variant : kAllOf16Bits) {
+  for (const auto variant : {kTiles64, kTiles128, kDirect32}) {
     const int64_t before = emulation::num_enqueued;
     FusedCase<__half>({90, 150, 27, 64, 16}, 64, 4).run(variant, &count);
     CHECK(emulation::num_enqueued - before == 1);

@@ -1,7 +1,7 @@
 """Runs each kernel of the convolution once, for a profiler to count what it does.
 
     ncu --profile-from-start off --csv --page details --log-file FILE \
-      python tools/gpu/counted_kernels.py [--channels 64] [--scale 1]
+      python tools/gpu/counted_kernels.py [--channels 64] [--scale 1] [--match direct]
 
 A 3 x 3 x 3 submanifold convolution of a scan in float16, rows as they are and ordered. Standard
 output names the launches in the order in which they stand in the profiler's file.
@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--channels", type=int, default=64)
     parser.add_argument("--scale", type=int, default=1)
+    parser.add_argument("--match", default="", help="what a kernel's name has to contain")
     options = parser.parse_args(arguments)
     if not torch.cuda.is_available():
         sys.exit("counted_kernels: torch finds no CUDA device")
@@ -40,7 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{name}, {kernel_map.num_in} voxels, {channels} channels, float16")
     for rows, ordered in (("as they are", ()), ("ordered", (order.order, order.in_rows))):
         for variant, number in VARIANTS.items():
-            if variant in ("table", "general") or why_not(variant, "fp16", channels, device):
+            if options.match not in variant or variant in ("table", "general"):
+                continue
+            if why_not(variant, "fp16", channels, device):
                 continue
 
             def convolve(ordered: Sequence[torch.Tensor] = ordered) -> None:
