@@ -22,10 +22,9 @@ VARIANTS = {
     "warpgroup_128": 6,
     "direct_16": 7,
     "direct_32": 8,
-    "direct_32_few": 9,
-    "direct_32x8": 10,
+    "direct_16_few": 9,
+    "direct_16x8": 10,
     "direct_wide": 11,
-    "direct_wide8": 12,
     "resident_32": 13,
 }
 

@@ -25,21 +25,19 @@ cudaError_t forward_on_tensor_cores(const SparseConvArguments<T>& args, SparseCo
       case SparseConvVariant::kDirect16:
         return tensor_core::forward_direct<T, 4, 2, 1, 16>(args, stream);
       case SparseConvVariant::kDirect32:
-        return tensor_core::forward_direct<T, 4, 4, 1, 16>(args, stream);
-      case SparseConvVariant::kDirect32Few:
         return tensor_core::forward_direct<T, 4, 4, 1, 12>(args, stream);
-      case SparseConvVariant::kDirect32x8:
-        return tensor_core::forward_direct<T, 8, 4, 1, 16>(args, stream);
+      case SparseConvVariant::kDirect16Few:
+        return tensor_core::forward_direct<T, 4, 2, 1, 12>(args, stream);
+      case SparseConvVariant::kDirect16x8:
+        return tensor_core::forward_direct<T, 8, 2, 1, 16>(args, stream);
       case SparseConvVariant::kDirectWide:
         return tensor_core::forward_direct<T, 4, 4, 2, 8>(args, stream);
-      case SparseConvVariant::kDirectWide8:
-        return tensor_core::forward_direct<T, 8, 4, 2, 8>(args, stream);
       default:
         break;
     }
   }
   if (variant == SparseConvVariant::kDirect32) {
-    constexpr int kWarpsAtOnce = sizeof(T) == 4 ? 12 : 16;
+    constexpr int kWarpsAtOnce = sizeof(T) == 4 ? 8 : 12;
     return tensor_core::forward_direct<T, 4, 4, 1, kWarpsAtOnce>(args, stream);
   }
   if constexpr (sizeof(T) == 2) {

@@ -49,9 +49,8 @@ struct Config {
 
 template <typename C>
 __device__ __forceinline__ void convolve_tile(const SparseConvArguments<typename C::T>& args,
-                                              const ChunkedShape& shape,
-                                              typename C::Shared& shared, int64_t first_row,
-                                              int first_column) {
+                                              const ChunkedShape& shape, typename C::Shared& shared,
+                                              int64_t first_row, int first_column) {
   constexpr int kStages = C::kStages;
   const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int64_t first_warp_row = first_row + warp * C::kWarpRows;
@@ -63,8 +62,8 @@ __device__ __forceinline__ void convolve_tile(const SparseConvArguments<typename
 
   for (int first_offset = 0; first_offset < shape.offsets; first_offset += kOffsets) {
     __syncthreads();  // the batch or the tile before is done with the rows and the masks
-    const uint32_t mask = fetch_table<C::kWarpRows>(args, shape, first_warp_row, first_offset, lane,
-                                                    &rows_of[1]);
+    const uint32_t mask =
+        fetch_table<C::kWarpRows>(args, shape, first_warp_row, first_offset, lane, &rows_of[1]);
     if (lane == 0) shared.masks[warp] = mask;
     __syncthreads();
     uint32_t block_mask = 0;
@@ -81,27 +80,34 @@ __device__ __forceinline__ void convolve_tile(const SparseConvArguments<typename
       }
       cp_async_commit();  // an empty group at the end, so that the wait below always counts alike
     };
-    typename C::Rows rows;
-    const auto aim = [&] {  // at the rows of this warp's next step
-      int32_t own[C::kRowTiles];
+    // Of this warp's next two steps: the rows, and the numbers of the steps.
+    typename C::Rows even, odd;
+    int even_step, odd_step;
+    const auto aim = [&](typename C::Rows& rows, int& step) {
+      int32_t found[C::kRowTiles];
 #pragma unroll
       for (int tile = 0; tile < C::kRowTiles; ++tile) {
-        own[tile] = rows_of[mine.place()][tile * 8 + lane / 4];
+        found[tile] = rows_of[mine.place()][tile * 8 + lane / 4];
       }
-      rows.aim(counter.features(args, mine), counter.row_bytes(mine), own, 0x80000000u, lane);
-      return counter.steps_before(block_mask, mine);
+      rows.aim(counter.features(args, mine), counter.row_bytes(mine), found, 0x80000000u, lane);
+      step = counter.steps_before(block_mask, mine);
+      counter.advance(mine);
     };
     for (int i = 0; i < kStages - 1; ++i) load_weights(i);
-    int my_step = aim();
-    rows.load_all();
+    aim(even, even_step);
+    even.load_all();
+    aim(odd, odd_step);
+    odd.load_all();
     for (int i = 0; i < steps; ++i) {
       cp_async_wait<kStages - 2>();
       __syncthreads();  // step i has arrived, and everybody is done with the stage filled next
       load_weights(i + kStages - 1);
-      if (i == my_step) {
-        counter.advance(mine);
-        my_step = aim();
-        multiply_step<C::kPanels>(rows, shared.weights[i % kStages], lane, sums);
+      if (i == even_step) {
+        aim(even, even_step);
+        multiply_step<C::kPanels>(even, shared.weights[i % kStages], lane, sums);
+      } else if (i == odd_step) {
+        aim(odd, odd_step);
+        multiply_step<C::kPanels>(odd, shared.weights[i % kStages], lane, sums);
       }
     }
   }
@@ -154,14 +160,13 @@ cudaError_t forward_direct(const SparseConvArguments<T>& args, cudaStream_t stre
 
 #define INSTANTIATE(T, ...) \
   template cudaError_t forward_direct<T, __VA_ARGS__>(const SparseConvArguments<T>&, cudaStream_t)
-INSTANTIATE(float, 4, 4, 1, 12);
+INSTANTIATE(float, 4, 4, 1, 8);
 INSTANTIATE(__half, 4, 2, 1, 16);
-INSTANTIATE(__half, 4, 4, 1, 16);
+INSTANTIATE(__half, 4, 2, 1, 12);
 INSTANTIATE(__half, 4, 4, 1, 12);
-INSTANTIATE(__half, 8, 4, 1, 16);
+INSTANTIATE(__half, 8, 2, 1, 16);
 INSTANTIATE(__half, 4, 4, 2, 8);
-INSTANTIATE(__half, 8, 4, 2, 8);
-INSTANTIATE(__nv_bfloat16, 4, 4, 1, 16);
+INSTANTIATE(__nv_bfloat16, 4, 4, 1, 12);
 #undef INSTANTIATE
 
 }  // namespace elite_ops::cuda::tensor_core

@@ -50,9 +50,9 @@ __device__ __forceinline__ int panel_place(int channel, int column) {
 struct ChunkedShape {
   int offsets;  // the shortcut's among them
   int num_offsets;
-  int chunks, shortcut_chunks;               // of a row of features
-  uint32_t row_bytes, shortcut_row_bytes;    // likewise
-  uint32_t chunk_channels_bytes;             // of a chunk in features
+  int chunks, shortcut_chunks;             // of a row of features
+  uint32_t row_bytes, shortcut_row_bytes;  // likewise
+  uint32_t chunk_channels_bytes;           // of a chunk in features
   uint32_t c_out, weight_row_bytes, weight_chunk_bytes;
 
   template <typename T>
@@ -220,7 +220,7 @@ class WeightPanels {
 
   __device__ __forceinline__ WeightPanels(const ChunkedShape& shape, int first_column)
       : row_bytes_(shape.weight_row_bytes) {
-    const int vector = threadIdx.x % kRowVectors, 
+    const int vector = threadIdx.x % kRowVectors,
               channel = channel_of<T, kChunkBytes>(threadIdx.x / kRowVectors);
     const uint32_t column = first_column + vector * kPerVector<T>;
     exists_ = column < shape.c_out;
@@ -246,7 +246,6 @@ class WeightPanels {
   static constexpr int kChannelsAtOnce = kThreads / kRowVectors;
   static constexpr int kCopies = kChannelsAtOnce < kChunk ? kChunk / kChannelsAtOnce : 1;
   static_assert(kThreads % kRowVectors == 0 && kChannelsAtOnce >= 8);  // then swizzled alike
-
 
   uint32_t row_bytes_, from_;
   int to_;
@@ -309,11 +308,11 @@ template <typename T, int kChunkBytes>
 class WeightTiles {
  public:
   __device__ __forceinline__ WeightTiles(const T* weights, int lane)
-      : weights_(weights + (sizeof(T) == 2
-                                ? panel_place<T, kChunkBytes>(
-                                      channel_of<T, kChunkBytes>(lane / 16 * 8 + lane % 8),
-                                      lane / 8 % 2 * 8)
-                                : 0)),
+      : weights_(weights +
+                 (sizeof(T) == 2
+                      ? panel_place<T, kChunkBytes>(
+                            channel_of<T, kChunkBytes>(lane / 16 * 8 + lane % 8), lane / 8 % 2 * 8)
+                      : 0)),
         lane_(lane) {}
 
   // Of product `step` and 16 output channels.
@@ -410,15 +409,15 @@ class Turned {
 // The sums of one panel.
 template <int kRowTiles, int kTiles>
 __device__ __forceinline__ float (&panel_of(float (&sums)[kTiles][kRowTiles][4],
-                                            int panel))[kTilesPerPanel][kRowTiles][4] {
-  return reinterpret_cast<float(&)[kTilesPerPanel][kRowTiles][4]>(sums[panel * kTilesPerPanel]);
+                                            int panel)) [kTilesPerPanel][kRowTiles][4] {
+  return reinterpret_cast<float (&)[kTilesPerPanel][kRowTiles][4]>(sums[panel * kTilesPerPanel]);
 }
 
 // Adds the residuals to sums as the products leave them.
 template <int kRowTiles, typename T>
-__device__ __forceinline__ void add_residuals(const SparseConvArguments<T>& args, int64_t num_rows,
-                                              int64_t first_row, int first_column, int lane,
-                                              float (&sums)[kTilesPerPanel][kRowTiles][4]) {
+__device__ __forceinline__
+    void add_residuals(const SparseConvArguments<T>& args, int64_t num_rows, int64_t first_row,
+                       int first_column, int lane, float (&sums)[kTilesPerPanel][kRowTiles][4]) {
   bool outside = false;
 #pragma unroll 1
   for (int i = 0; i < kMaxResiduals; ++i) {
@@ -484,8 +483,8 @@ __device__ __forceinline__ void store_turned(const SparseConvArguments<T>& args,
         const int from = lane % 4 * 8 + lane / 8;
         const uint32_t even = __shfl_sync(0xffffffffu, word, from);
         const uint32_t odd = __shfl_sync(0xffffffffu, word, from + 4);
-        const uint32_t turned = lane / 4 % 2 ? even >> 16 | (odd & 0xffff0000u)
-                                             : (even & 0xffffu) | odd << 16;
+        const uint32_t turned =
+            lane / 4 % 2 ? even >> 16 | (odd & 0xffff0000u) : (even & 0xffffu) | odd << 16;
         if (out_rows[r] >= 0 && channel < args.shape.c_out) {
           *reinterpret_cast<uint32_t*>(args.out + out_rows[r] * args.shape.c_out + channel) =
               turned;

@@ -1,8 +1,9 @@
 // Sparse convolution with the weights of all offsets, for kColumns output channels, resident in the
-// shared memory of one block a multiprocessor. Gathered rows go from global memory straight into the
-// operand registers of tensor-core products, and row numbers into registers two steps ahead. So
-// nothing but the weights is shared: each warp takes one slab of rows after the other, no warp waits
-// for another once the weights have come, and an offset that misses a slab costs nothing at all.
+// shared memory of one block a multiprocessor. Gathered rows go from global memory straight into
+// the operand registers of tensor-core products, and row numbers into registers two steps ahead. So
+// nothing but the weights is shared: each warp takes one slab of rows after the other, no warp
+// waits for another once the weights have come, and an offset that misses a slab costs nothing at
+// all.
 #include <algorithm>
 
 #include "dynamic_shared.cuh"
@@ -61,10 +62,17 @@ class Arrival {
   __device__ __forceinline__ void wait_for(int offset) {
     while (arrived_ < kArrivals && arrived_ * kOffsetsPerArrival <= offset) {
       switch (arrived_++) {
-        case 0: cp_async_wait<3>(); break;
-        case 1: cp_async_wait<2>(); break;
-        case 2: cp_async_wait<1>(); break;
-        default: cp_async_wait<0>();
+        case 0:
+          cp_async_wait<3>();
+          break;
+        case 1:
+          cp_async_wait<2>();
+          break;
+        case 2:
+          cp_async_wait<1>();
+          break;
+        default:
+          cp_async_wait<0>();
       }
       __syncthreads();
     }
@@ -131,8 +139,8 @@ class Columns {
       if (offset < 0 || tile * 8 >= left_) continue;
       if (offset == shape_.num_offsets || args_.neighbors == nullptr) {
         const int64_t i = first_ + tile * 8;
-        rows_[tile] = static_cast<int32_t>(
-            offset == shape_.num_offsets && args_.order ? args_.order[i] : i);
+        rows_[tile] =
+            static_cast<int32_t>(offset == shape_.num_offsets && args_.order ? args_.order[i] : i);
       } else {
         rows_[tile] = args_.neighbors[offset * args_.shape.num_out + first_ + tile * 8];
       }
@@ -210,7 +218,8 @@ __global__ void __launch_bounds__(kThreads, 1)
 template <typename C>
 size_t shared_bytes(const ChunkedShape& shape) {
   const size_t chunks = size_t(shape.num_offsets) * shape.chunks + shape.shortcut_chunks;
-  return kDynamicSharedBytes<typename C::Shared> + chunks * C::Weights::kElements * sizeof(typename C::T);
+  return kDynamicSharedBytes<typename C::Shared> +
+         chunks * C::Weights::kElements * sizeof(typename C::T);
 }
 
 template <typename C>
@@ -222,8 +231,7 @@ cudaError_t launch(const SparseConvArguments<typename C::T>& args, cudaStream_t 
   int device = 0, multiprocessors = 0, most = 0;
   ELITE_CUDA_TRY(cudaGetDevice(&device));
   ELITE_CUDA_TRY(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
-  ELITE_CUDA_TRY(
-      cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
+  ELITE_CUDA_TRY(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
   if (bytes > static_cast<size_t>(most)) return cudaErrorInvalidValue;
   ELITE_CUDA_TRY(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most));
   const int64_t across = (args.shape.c_out + kColumns - 1) / kColumns;
@@ -252,7 +260,7 @@ cudaError_t forward_resident_32(const SparseConvArguments<T>& args, cudaStream_t
   return forward<T, 4>(args, stream);
 }
 
-#define INSTANTIATE(T)                                                                   \
+#define INSTANTIATE(T) \
   template cudaError_t forward_resident<T>(const SparseConvArguments<T>&, cudaStream_t)
 INSTANTIATE(__half);
 INSTANTIATE(__nv_bfloat16);

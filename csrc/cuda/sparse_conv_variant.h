@@ -24,10 +24,9 @@ enum class SparseConvVariant : int32_t {
   kWarpgroup128 = 6,  // warpgroup products of sm_90a, tiles of 128 rows
   kDirect16 = 7,      // 4 warps, 16 rows each
   kDirect32 = 8,      // 4 warps, 32 rows each
-  kDirect32Few = 9,   // fewer at once
-  kDirect32x8 = 10,   // 8 warps
+  kDirect16Few = 9,   // fewer at once
+  kDirect16x8 = 10,   // 8 warps
   kDirectWide = 11,   // 128 columns
-  kDirectWide8 = 12,  // 8 warps, 128 columns
   kResident32 = 13,   // slabs of 32 rows
 };
 
