@@ -7,6 +7,7 @@ compiler processes. Sources and flags are in tools/build_flags.py.
 
 import importlib.util
 import os
+import shlex
 import sys
 import sysconfig
 from pathlib import Path
@@ -84,6 +85,7 @@ def extension(with_cuda: bool):
         # Instead of the toolkit's, which may be newer than the one that torch loads.
         made.libraries.remove("cudart")
         made.extra_objects.append(str(runtime))
+    made.extra_objects += build_flags.cxx_runtime(shlex.split(os.environ.get("CXX", "c++")))
     return made
 
 

@@ -23,7 +23,12 @@ __all__ = [
 # The ops that have a derivative.
 DIFFERENTIABLE: set[str] = set()
 
-_DERIVATIVES = torch.library.Library("elite_ops", "IMPL")  # type: ignore[no-untyped-call]
+_KERNELS = torch.library.Library("elite_ops", "IMPL")  # type: ignore[no-untyped-call]
+
+_AUTOCAST_KEYS = ("AutocastCPU", "AutocastCUDA")
+_AUTOCAST = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCPU).add(
+    torch._C.DispatchKey.AutocastCUDA
+)
 
 # What the extension says about every op: no forward-mode derivative, no torch.jit.trace.
 refuse_missing_derivatives: Callable[[], None] = _C.refuse_missing_derivatives
@@ -61,7 +66,7 @@ def register_autograd(
     `refuse_missing_derivatives` sees to the ops for which this is never called.
     """
     kernel = _autograd_kernel(getattr(torch.ops.elite_ops, op).default, backward, setup_context)
-    _DERIVATIVES.impl(op, kernel, "Autograd", with_keyset=True)  # type: ignore[no-untyped-call]
+    _KERNELS.impl(op, kernel, "Autograd", with_keyset=True)  # type: ignore[no-untyped-call]
     DIFFERENTIABLE.add(op)
 
 
@@ -70,8 +75,22 @@ def compute_in_float32_under_autocast(op: str) -> None:
 
     Ops that never call this keep the dtypes that they get.
     """
-    for device_type in ("cpu", "cuda"):
-        torch.library.register_autocast(f"elite_ops::{op}", device_type, torch.float32)
+    overload = getattr(torch.ops.elite_ops, op).default
+
+    # Not by `torch.library.register_autocast`: in torch 2.11 the last device that is registered
+    # counts for all when a graph is traced.
+    def kernel(_: Any, *args: Any) -> Any:
+        with torch._C._ExcludeDispatchKeyGuard(_AUTOCAST):
+            return overload(*map(_in_float32, args))
+
+    for key in _AUTOCAST_KEYS:
+        _KERNELS.impl(op, kernel, key, with_keyset=True)  # type: ignore[no-untyped-call]
+
+
+def _in_float32(arg: Any) -> Any:
+    """A floating tensor in float32, unless it is of float64; all else as it is."""
+    is_cast = isinstance(arg, Tensor) and arg.is_floating_point() and arg.dtype != torch.float64
+    return arg.float() if is_cast else arg
 
 
 class _Derivative(torch.autograd.function._SingleLevelFunction):

@@ -111,3 +111,14 @@ def test_a_torch_without_cuda_is_refused_when_cuda_is_wished(tmp_path: Path) -> 
 
 def test_a_wrong_wish_is_refused(tmp_path: Path) -> None:
     assert "ELITE_CUDA must be 0 or 1, got 'yes'" in run_setup(tmp_path, None, ELITE_CUDA="yes")
+
+
+@pytest.mark.parametrize("answer", ["/usr/lib/libstdc++.so.6", "libstdc++.so.6", ""])
+def test_the_cxx_runtime_is_named_where_the_compiler_finds_it(tmp_path: Path, answer: str) -> None:
+    """A compiler that knows no such file answers with its name."""
+    compiler = tmp_path / "cxx"
+    compiler.write_text(f"#!/bin/sh\necho '{answer}'\n")
+    compiler.chmod(0o755)
+    want = [answer] if answer.startswith("/") else []
+    assert build_flags.cxx_runtime([str(compiler)]) == want
+    assert build_flags.cxx_runtime([str(tmp_path / "none")]) == []

@@ -164,6 +164,20 @@ def runtime_beside(folder: Path, release: str) -> Path | None:
     return next((place / name for place in places if (place / name).exists()), None)
 
 
+def cxx_runtime(compiler: list[str]) -> list[str]:
+    """The C++ runtime that torch loads as well, to be named before every library.
+
+    A compiler that has the archive alone, or prefers it, would put a second runtime into the
+    extension. Streams are then made by one and written to by the other, whose locales differ: the
+    first number in an error message ends the process, or the message.
+    """
+    if shutil.which(compiler[0]) is None:
+        return []
+    ask = [*compiler, "-print-file-name=libstdc++.so.6"]
+    found = subprocess.run(ask, capture_output=True, text=True, check=False).stdout.strip()
+    return [found] if Path(found).is_absolute() else []
+
+
 if __name__ == "__main__":
     answers = {
         "nvcc": lambda: shlex.join(nvcc_flags()),

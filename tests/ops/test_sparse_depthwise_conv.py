@@ -183,6 +183,19 @@ def test_autocast_is_that_of_a_convolution() -> None:
     assert all(g.dtype == torch.float32 for g in torch.autograd.grad(out.sum(), inputs))
 
 
+def test_compiles_under_autocast(device: torch.device) -> None:
+    tables = submanifold_map(random_indices(33)).to(device)
+    features, weight, bias = random_inputs(tables, 16)
+
+    def run(features: Tensor) -> Tensor:
+        with torch.autocast(device.type, torch.bfloat16):
+            return sparse_depthwise_conv(features, weight, tables, bias)
+
+    got = torch.compile(run, fullgraph=True, backend="aot_eager")(features)
+    assert got.dtype == torch.bfloat16
+    assert torch.equal(got, run(features))
+
+
 def test_non_contiguous(device: torch.device) -> None:
     tables = random_tables(33, 20, 5).to(device)
     features, weight, bias = (t.detach() for t in random_inputs(tables, 16))

@@ -137,8 +137,9 @@ def test_points_near_cell_borders(device: torch.device, scale: int) -> None:
 def test_a_point_that_rounds_up_to_the_end_is_in_the_last_cell(device: torch.device) -> None:
     last = torch.nextafter(torch.tensor(4.0), torch.tensor(0.0))
     box = (-100.0, 0.0, 0.0, 4.0, 4.0, 4.0)
+    # The premise: the quotient is the size. CUDA would multiply by the reciprocal of a number.
+    assert 1000 * (last + 100) / 104 == 1000
     points = torch.tensor([[last, 1.0, 1.0]], device=device)
-    assert 1000 * (points[0, 0] + 100) / 104 == 1000  # the premise: the quotient is the size
     (voxels,) = check(points, point_cloud_range=box, spatial_shape=(1000, 4, 4))
     assert voxels.indices.tolist() == [[0, 999, 1, 1]]
 

@@ -21,6 +21,7 @@ HERE = sysconfig.get_python_version()
 
 # A compiler that writes what it was asked to do into the file that it was asked for.
 COMPILER = """#!/bin/sh
+case "$1" in -print-file-name=*) echo "/lib/${1#*=}"; exit ;; esac
 all="$*"
 while [ "$1" != -o ]; do shift; done
 echo "$all" > "$2"
@@ -94,8 +95,14 @@ def test_the_extension_and_its_note_are_replaced() -> None:
     (linked,) = calls()
     for word in ("-shared", "bindings/op.cpp.o", "module.cpp.o", "-ltorch_cuda", "libcudart.so.13"):
         assert word in linked
+    assert linked.index(" /lib/libstdc++.so.6 ") < linked.index(" -lc10 ")
     assert link.STAMP.exists()
     assert [path.name for path in Path("build").iterdir() if "tmp" in path.name] == []
+
+
+def test_the_trial_holds_for_the_extension_that_is_here() -> None:
+    done = subprocess.run([sys.executable, "-c", link.TRIAL], cwd=ROOT, check=False)
+    assert done.returncode == 0
 
 
 @pytest.mark.usefixtures("project")

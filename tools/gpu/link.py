@@ -93,6 +93,7 @@ def link_command(machine: Machine, objects: list[Path], target: Path) -> list[st
         except build_flags.MissingToolkit as missing:
             raise Unfit(f"torch brings no CUDA runtime, and {missing}") from missing
     command = [*compiler(), "-shared", *map(str, objects), "-o", str(target)]
+    command += build_flags.cxx_runtime(compiler())
     libraries = [f"-l{name}" for name in build_flags.LIBRARIES]
     return [*command, f"-L{machine.torch_folder / 'lib'}", *libraries, str(runtime)]
 
@@ -114,10 +115,22 @@ def link(manifest: Manifest, machine: Machine) -> None:
     build_flags.write_note(PACKAGE, machine.torch)
 
 
+# A number in an error message is written by the C++ runtime, of which there must be one alone.
+TRIAL = """
+import torch, elite_ops
+print(elite_ops.build_info(), torch.cuda.is_available())
+try:
+    torch.ops.elite_ops.build_segments([torch.zeros(0, 7).int()], [1])
+except ValueError as error:
+    assert "[0, 7]" in str(error), error
+else:
+    raise SystemExit("a wrong shape was taken")
+"""
+
+
 def import_it() -> int:
-    code = "import torch, elite_ops; print(elite_ops.build_info(), torch.cuda.is_available())"
     environment = {**os.environ, "PYTHONPATH": "."}
-    return subprocess.run([sys.executable, "-c", code], env=environment, check=False).returncode
+    return subprocess.run([sys.executable, "-c", TRIAL], env=environment, check=False).returncode
 
 
 def main() -> int:

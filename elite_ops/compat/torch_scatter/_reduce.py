@@ -1,4 +1,4 @@
-"""The reductions of grouped values: kernels for floating dtypes, torch's scatter for integers."""
+"""The reductions of grouped values: in a fixed order, but for integers, by torch's scatter."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from torch import Tensor
 
 from elite_ops.compat.torch_scatter._groups import Groups
 from elite_ops.ops.segment_reduce import segment_max, segment_mean, segment_min, segment_sum
+from elite_ops.ops.segments import Segments
+from elite_ops.ops.voxel_to_point import voxel_to_point
 
 __all__ = ["extreme", "extremes", "mean", "product", "total"]
 
@@ -78,29 +80,43 @@ def product(src: Tensor, groups: Groups) -> Tensor:
     """The product of the values of each place; 1 where there are none."""
     if src.numel() == 0:  # as there, whether or not there are places
         return src.new_zeros(groups.layout.with_size(groups.size))
-    rows = groups.layout.rows(src)
-    products: Tensor = _Product.apply(rows, _places(groups), groups.segments.num_segments)  # type: ignore[no-untyped-call]
-    return groups.restore(products)
+    rows, segments = groups.layout.rows(src), groups.segments
+    if src.is_floating_point():
+        grouped = (segments.inverse, segments.order, segments.offsets)
+        products: Tensor = _Product.apply(rows, *grouped)  # type: ignore[no-untyped-call]
+        return groups.restore(products)
+    places = _places(groups)[:, None].expand_as(rows)
+    products = _for_each_segment(rows, groups, 1).scatter_reduce(0, places, rows, "prod")
+    return groups.restore(products[:-1])
 
 
 class _Product(torch.autograd.Function):
-    """The product of rows, with torch_scatter's gradient: that of a zero is 0."""
+    """The product of rows, with torch_scatter's gradient: that of a zero is 0.
+
+    A column's factors are multiplied one after the other, in the order of their rows. torch's
+    `scatter_reduce` would take them as they come on CUDA, and round otherwise in every run.
+    """
 
     @staticmethod
-    def forward(ctx: Any, rows: Tensor, places: Tensor, num_segments: int) -> Tensor:
+    def forward(rows: Tensor, inverse: Tensor, order: Tensor, offsets: Tensor) -> Tensor:
         wide = rows.float() if rows.dtype in (torch.float16, torch.bfloat16) else rows
-        ones = wide.new_ones(num_segments + 1, rows.shape[1])
-        products = ones.scatter_reduce(0, places[:, None].expand_as(rows), wide, "prod")
-        products = products[:-1].to(rows.dtype)
-        ctx.save_for_backward(rows, places, products)
-        return products
+        factors = wide.index_select(0, order)
+        products = torch.segment_reduce(
+            factors, "prod", offsets=offsets, axis=0, unsafe=True, initial=1
+        )
+        # Not `to` alone: Dynamo of torch 2.11 takes a result that it passes on for a constant.
+        return products if wide is rows else products.to(rows.dtype)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
-        rows, places, products = ctx.saved_tensors
-        weighted = torch.cat([grads[0] * products, products.new_zeros(1, rows.shape[1])])
-        quotient = weighted.index_select(0, places) / rows
-        return quotient.masked_fill(quotient.isnan(), 0), None, None
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs, output)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        rows, inverse, order, offsets, products = ctx.saved_tensors
+        weighted = voxel_to_point(grads[0] * products, Segments(inverse, order, offsets))
+        quotient = weighted / rows
+        return quotient.masked_fill(quotient.isnan(), 0), None, None, None
 
 
 def _floating_extremes(rows: Tensor, groups: Groups, which: Extreme) -> tuple[Tensor, Tensor]:

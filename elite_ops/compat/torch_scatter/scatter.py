@@ -51,8 +51,9 @@ def scatter_mul(
 ) -> Tensor:
     """Multiplies the values of each place, and what is in `out`; 1 where there are none.
 
-    Arguments as of `scatter`. By torch's `scatter_reduce`, which on CUDA multiplies in any order.
-    As in torch_scatter, the gradient of a zero is 0.
+    Arguments as of `scatter`. Factors are multiplied one after the other, in the order of `src`, so
+    that a place that holds everything takes long on CUDA. As in torch_scatter, the gradient of a
+    zero is 0.
     """
     groups = _groups("scatter_mul", src, index, dim, out, dim_size)
     products = _reduce.product(src, groups)
@@ -116,9 +117,9 @@ def scatter(
     """Reduces the values that an index sends to each place along a dimension.
 
     Values are grouped by a stable sort of the index, and reduced by the kernels of `segment_sum`
-    and its kin; integers and products by torch's `scatter_reduce`. An index that is the same along
-    some dimensions of `src`, since it is broadcast there, is sorted once for all of them; one of
-    the shape of `src`, value by value.
+    and its kin, products by torch's `segment_reduce`; integers by its `scatter_reduce`. An index
+    that is the same along some dimensions of `src`, since it is broadcast there, is sorted once for
+    all of them; one of the shape of `src`, value by value.
 
     Args:
         src: values of any shape; floating or integer.
@@ -142,7 +143,7 @@ def scatter(
 
     *Differentiable:* in `src`, twice; the gradient of "max" and "min" goes to the value taken.
     *Sync:* without `out` and `dim_size` once.
-    *Deterministic:* yes; on CUDA all but "mul".
+    *Deterministic:* yes.
     *Source:* torch_scatter 2.1. Here sums of half types are formed in float32, NaN is an extreme as
     in `torch.amax`, and an infinite value counts as any other.
     """

@@ -92,6 +92,14 @@ def test_replacing_features_keeps_the_maps(x: Any) -> None:
     assert torch.equal(other.features, 2 * x.features)
 
 
+def test_a_shadow_copy_has_every_part(x: Any) -> None:
+    other = x.shadow_copy()
+    assert vars(other).keys() == vars(x).keys()
+    assert all(part is vars(x)[name] for name, part in vars(other).items() if name[:2] != "sp")
+    assert other.spatial_shape == x.spatial_shape
+    assert other.spatial_shape is not x.spatial_shape
+
+
 def test_features_are_assigned_as_in_1(x: Any) -> None:
     before, features = x.features, x.features.relu()
     other = x.shadow_copy()

@@ -293,6 +293,33 @@ def test_same_bits_on_any_number_of_threads(device: torch.device) -> None:
     assert all(torch.equal(a, b) for r in results for a, b in zip(r, results[0], strict=True))
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("channels", [1, 8])
+def test_factors_are_multiplied_in_their_order(
+    dtype: torch.dtype, channels: int, device: torch.device
+) -> None:
+    src, index = torch.randn(400, channels, dtype=dtype), random_index((400,), 20)
+    want = torch.ones(20, channels, dtype=dtype)
+    for row, place in zip(src, index, strict=True):
+        want[place] *= row
+    out = ts.scatter_mul(src.to(device), index.to(device), 0, dim_size=20)
+    assert torch.equal(out.cpu(), want)
+
+
+@pytest.mark.parametrize("reduce", ["sum", "mean", "mul"])
+def test_derivatives_repeat_bit_by_bit(reduce: str, device: torch.device) -> None:
+    src = torch.randn(5000, 8, device=device, requires_grad=True)
+    index = random_index((5000,), 50).to(device)
+
+    def derivatives() -> list[Tensor]:
+        out = ts.scatter(src, index, 0, reduce=reduce)
+        (first,) = torch.autograd.grad(out.square().sum(), src, create_graph=True)
+        return [first.detach(), torch.autograd.grad(first.square().sum(), src)[0]]
+
+    results = [derivatives() for _ in range(3)]
+    assert all(torch.equal(a, b) for r in results for a, b in zip(r, results[0], strict=True))
+
+
 # ---- errors --------------------------------------------------------------------------------------
 
 VALUES = torch.zeros(3, 4)

@@ -161,6 +161,13 @@ def test_devoxelize_has_gradients(device: torch.device) -> None:
     assert torch.autograd.gradcheck(lambda x: F.spdevoxelize(x, rows, weights), feats)
 
 
+def test_points_at_a_corner_take_its_voxel_alone(device: torch.device) -> None:
+    """Also where 1 / scale is rounded down, so that CUDA's product with it would be below."""
+    points = 61.0 * torch.arange(30, device=device)[:, None].expand(30, 3)
+    weights = F.calc_ti_weights(points, torch.zeros(30, 8, device=device).int(), 61)
+    assert_close(weights, torch.eye(8, device=device)[:1].expand(30, 8))
+
+
 @each_version
 @pytest.mark.parametrize("scale", [1, 4])
 def test_weights_of_corners(release: str, scale: int, device: torch.device) -> None:

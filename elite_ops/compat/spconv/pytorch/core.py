@@ -31,6 +31,13 @@ __all__ = [
 ThrustSortAllocator = placeholder("ThrustSortAllocator", "kernels allocate their own memory here")
 
 
+# What a copy shares. Dynamo of torch 2.11 doesn't trace a loop over `__dict__`.
+_PARTS = (
+    *("features", "indices", "_sites", "batch_size", "indice_dict", "grid", "voxel_num"),
+    *("benchmark", "benchmark_record", "thrust_allocator", "force_algo", "int8_scale", "_timer"),
+)
+
+
 class SparseConvTensor:
     """Features of the occupied cells of a batch of grids.
 
@@ -134,7 +141,8 @@ class SparseConvTensor:
     def shadow_copy(self) -> SparseConvTensor:
         """Another tensor of the same parts."""
         tensor = SparseConvTensor.__new__(type(self))
-        tensor.__dict__.update(self.__dict__)
+        for name in _PARTS:
+            setattr(tensor, name, getattr(self, name))
         tensor.spatial_shape = list(self.spatial_shape)
         return tensor
 

@@ -30,9 +30,12 @@ def calc_ti_weights(
     Returns:
         Weights whose sum is 1, less a rounding error of 1e-8, or 0 where no voxel exists.
     """
-    points = coords[:, :3]
-    low = torch.floor(points / scale) * scale
-    above = (points - low) / scale
+    points = coords[:, :3] if coords.is_floating_point() else coords[:, :3].float()
+    # A tensor: dividing by a Python number multiplies by its reciprocal on CUDA, and a point at the
+    # lower corner of a voxel may end up below.
+    size = points.new_full((), scale)
+    low = torch.floor(points / size) * size
+    above = (points - low) / size
     x, y, z = (torch.stack([1 - a, a], 1) for a in above.unbind(1))
     weights = (x[:, :, None, None] * y[:, None, :, None] * z[:, None, None, :]).flatten(1)
     by_point = convention().batch_first
