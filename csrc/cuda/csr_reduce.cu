@@ -48,30 +48,35 @@ struct RowTiles {
   }
 };
 
-// The matrix in packs, the list, and this lane's pack of channels.
+// The matrix in packs, and the list.
 template <typename scalar_t, int width>
 struct Source {
-  const Packed<scalar_t, width>* src;
-  int32_t packs;  // of a row
+  using Pack = Packed<scalar_t, width>;
+  const Pack* src;
+  uint32_t packs;  // of a row
   Csr csr;
   bool mean;
-
-  __device__ __forceinline__ const Packed<scalar_t, width>* at(int32_t row, int32_t pack) const {
-    return src + int64_t{row} * packs + pack;
-  }
 };
+
+// The bits of a pack, in registers of 32 bits where it fills some.
+template <typename scalar_t, int width>
+using Bits =
+    std::conditional_t<sizeof(scalar_t) * width % 4 == 0,
+                       Packed<uint32_t, sizeof(scalar_t) * width / 4>, Packed<uint16_t, 1>>;
 
 // The sum of one pack of channels over some entries of a row.
 template <typename scalar_t, int width, Entries kind>
 struct Sum {
   using accumulate = accumulate_t<scalar_t>;
+  using Pack = Packed<scalar_t, width>;
   accumulate values[width];
   int32_t count;  // of the entries that stand for a row
 
-  // Every `step`-th entry. What is loaded is on its way before the first of it is added.
-  __device__ __forceinline__ void add_entries(const Source<scalar_t, width>& source, int32_t pack,
-                                              int32_t begin, int32_t end, int32_t step) {
-    const Csr& csr = source.csr;
+  // Every `step`-th entry; `packs` are the lane's in the first row, a row has `row_packs`. What is
+  // loaded is on its way before the first of it is added.
+  __device__ __forceinline__ void add_entries(const Csr& csr, const Pack* __restrict__ packs,
+                                              uint32_t row_packs, int32_t begin, int32_t end,
+                                              int32_t step) {
     for (int32_t first = begin; first < end; first += kIndices * step) {
       int32_t rows[kIndices];
 #pragma unroll
@@ -84,27 +89,35 @@ struct Sum {
       }
 #pragma unroll
       for (int j = 0; j < kIndices; j += kLoads) {
-        if (first + j * step < end) add_rows(source, pack, rows + j, first + j * step, step);
+        if (first + j * step >= end) break;
+        accumulate weights[kLoads]{};
+        if constexpr (kind == Entries::kWeighted) {
+#pragma unroll
+          for (int l = 0; l < kLoads; ++l) {
+            if (rows[j + l] >= 0) weights[l] = csr.weights[first + (j + l) * step];
+          }
+        }
+        add_rows(packs, row_packs, rows + j, weights);
       }
     }
   }
 
-  // The rows of kLoads entries from `first` on; -1 is none.
-  __device__ __forceinline__ void add_rows(const Source<scalar_t, width>& source, int32_t pack,
-                                           const int32_t* rows, int32_t first, int32_t step) {
-    Packed<scalar_t, width> packs[kLoads]{};
-    accumulate weights[kLoads]{};
+  // kLoads rows, of which -1 is none.
+  __device__ __forceinline__ void add_rows(const Pack* __restrict__ packs, uint32_t row_packs,
+                                           const int32_t* rows, const accumulate* weights) {
+    using Raw = Bits<scalar_t, width>;
+    Raw raw[kLoads]{};
 #pragma unroll
     for (int j = 0; j < kLoads; ++j) {
-      if (rows[j] < 0) continue;
-      packs[j] = *source.at(rows[j], pack);
-      if constexpr (kind == Entries::kWeighted) weights[j] = source.csr.weights[first + j * step];
+      const auto row = static_cast<uint64_t>(static_cast<uint32_t>(rows[j]));
+      if (rows[j] >= 0) raw[j] = *reinterpret_cast<const Raw*>(packs + row * row_packs);
     }
 #pragma unroll
     for (int j = 0; j < kLoads; ++j) {
+      const auto pack = __builtin_bit_cast(Pack, raw[j]);
       count += rows[j] >= 0;
       for (int i = 0; i < width; ++i) {
-        const auto value = static_cast<accumulate>(packs[j].values[i]);
+        const auto value = static_cast<accumulate>(pack.values[i]);
         values[i] += kind == Entries::kWeighted ? weights[j] * value : value;
       }
     }
@@ -163,11 +176,12 @@ template <typename scalar_t, int width, Entries kind>
 __device__ __forceinline__ void reduce(const Source<scalar_t, width>& source, const Place& place,
                                        const Part& own, Sum<scalar_t, width, kind>* sums,
                                        Packed<scalar_t, width>* out) {
-  for (int32_t base = 0; base < source.packs; base += place.lanes) {
-    const int32_t pack = base + place.lane;
+  for (uint32_t base = 0; base < source.packs; base += place.lanes) {
+    const uint32_t pack = base + place.lane;
     Sum<scalar_t, width, kind> sum{};
     if (pack < source.packs) {
-      sum.add_entries(source, pack, own.begin + own.part, own.end, own.parts);
+      sum.add_entries(source.csr, source.src + pack, source.packs, own.begin + own.part, own.end,
+                      own.parts);
     }
     if (own.parts > 1) sum.add_groups(place.lanes);
     if (own.parts > place.groups) {
@@ -177,7 +191,7 @@ __device__ __forceinline__ void reduce(const Source<scalar_t, width>& source, co
       __syncthreads();
     }
     if (own.parts > 0 && own.part == 0 && pack < source.packs) {
-      sum.store(source.mean, out + int64_t{own.row} * source.packs + pack);
+      sum.store(source.mean, out + uint64_t{own.row} * source.packs + pack);
     }
   }
 }
@@ -239,7 +253,7 @@ cudaError_t launch(const scalar_t* src, int64_t channels, const Csr& csr, bool m
                       : csr.via != nullptr ? csr_reduce_kernel<scalar_t, width, Entries::kVia>
                                            : csr_reduce_kernel<scalar_t, width, Entries::kRows>;
   const Source<scalar_t, width> source{reinterpret_cast<const Pack*>(src),
-                                       static_cast<int32_t>(channels / width), csr, mean};
+                                       static_cast<uint32_t>(channels / width), csr, mean};
   return cudaLaunchKernelEx(&config, kernel, source, lanes, reinterpret_cast<Pack*>(out));
 }
 

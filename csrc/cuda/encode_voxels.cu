@@ -34,12 +34,15 @@ struct Channels {
   static constexpr int kKept = kColumns > 0 ? kColumns + 6 : 1;
 
   const VoxelEncoder<T, accumulate>& encoder;
+  int32_t count;  // of all channels
   int32_t first;  // the others are kWarpSize further each
   accumulate bias[kCount];
   accumulate weights[kKept][kCount];
 
   __device__ Channels(const VoxelEncoder<T, accumulate>& of, int lane)
-      : encoder(of), first(static_cast<int32_t>(blockIdx.y) * kTile + lane) {
+      : encoder(of),
+        count(static_cast<int32_t>(of.channels)),
+        first(static_cast<int32_t>(blockIdx.y) * kTile + lane) {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       bias[i] = exists(i) ? static_cast<accumulate>(encoder.bias[channel(i)]) : accumulate(0);
@@ -48,8 +51,8 @@ struct Channels {
     }
   }
 
-  __device__ int64_t channel(int i) const { return first + i * kWarpSize; }
-  __device__ bool exists(int i) const { return channel(i) < encoder.channels; }
+  __device__ int32_t channel(int i) const { return first + i * kWarpSize; }
+  __device__ bool exists(int i) const { return channel(i) < count; }
   __device__ accumulate load(int64_t feature, int i) const {
     if (!exists(i)) return 0;
     return static_cast<accumulate>(encoder.weight[feature * encoder.channels + channel(i)]);
@@ -70,14 +73,17 @@ struct Tile {
   const VoxelPoints& voxels;
   Description* points;  // [kWarpSize]
   int lane;
-  int64_t first_voxel;
+  int32_t first_voxel;
   int count;       // of the voxels
   int32_t offset;  // where the points of this lane's voxel begin, of the lane after the last end
 
-  __device__ Tile(const VoxelPoints& of, Description* shared, int lane_, int64_t tile,
-                  int64_t num_voxels)
-      : voxels(of), points(shared), lane(lane_), first_voxel(tile * kTileVoxels) {
-    count = static_cast<int>(min(num_voxels - first_voxel, int64_t{kTileVoxels}));
+  __device__ Tile(const VoxelPoints& of, Description* shared, int lane_, int32_t tile,
+                  int32_t num_voxels)
+      : voxels(of),
+        points(shared),
+        lane(lane_),
+        first_voxel(tile * kTileVoxels),
+        count(min(num_voxels - first_voxel, kTileVoxels)) {
     offset = voxels.voxels.offsets[first_voxel + min(lane, count)];
   }
 
@@ -113,8 +119,11 @@ struct Tile {
   __device__ void find_origins_of_lanes(int voxel, int end, float (&origins)[6]) const {
     const int32_t first = begin(voxel), e = first + lane;
     int own = voxel;
-#pragma unroll 1
-    for (int v = voxel + 1; v < end; ++v) own += begin(v) <= e ? 1 : 0;
+#pragma unroll
+    for (int step = kTileVoxels / 2; step > 0; step /= 2) {
+      const int32_t next = begin(min(own + step, end));
+      if (own + step < end && next <= e) own += step;
+    }
     const int32_t own_first = begin(own), own_last = begin(own + 1);
     if (e >= own_last) return;
 #pragma unroll
@@ -169,12 +178,12 @@ struct VoxelSum {
     }
   }
 
-  __device__ void store(const Weights& channels, int64_t voxel, int32_t count, T* out) const {
+  __device__ void store(const Weights& channels, int32_t voxel, int32_t count, T* out) const {
+    const accumulate scale = accumulate(1) / static_cast<accumulate>(max(count, 1));
+    T* row = out + int64_t{voxel} * channels.count;
 #pragma unroll
     for (int i = 0; i < Weights::kCount; ++i) {
-      if (!channels.exists(i)) continue;
-      out[voxel * channels.encoder.channels + channels.channel(i)] =
-          static_cast<T>(values[i] / static_cast<accumulate>(max(count, 1)));
+      if (channels.exists(i)) row[channels.channel(i)] = static_cast<T>(values[i] * scale);
     }
   }
 };
@@ -186,7 +195,7 @@ __device__ __forceinline__ void encode(const Tile<kColumns>& tile,
                                        const Channels<T, kColumns>& channels, int voxel, int end,
                                        T* out) {
   const int32_t last = tile.begin(end);
-  int32_t first = tile.begin(voxel);
+  int32_t first = tile.begin(voxel), v_first = first;
   const bool is_long = last - first > kWarpSize;
   float origins[6];
   if (is_long) find_origins(tile.voxels, tile.first_voxel + voxel, tile.lane, origins);
@@ -199,11 +208,12 @@ __device__ __forceinline__ void encode(const Tile<kColumns>& tile,
     __syncwarp();
 #pragma unroll 1
     for (int v = voxel; v < end; ++v) {
-      const int32_t v_first = tile.begin(v), v_last = tile.begin(v + 1);
+      const int32_t v_last = tile.begin(v + 1);
       sum.add(tile, channels, max(v_first, first), min(v_last, described), first);
       if (v_last > described) continue;
       sum.store(channels, tile.first_voxel + v, v_last - v_first, out);
       sum = {};
+      v_first = v_last;
     }
     first = described;
   } while (first < last);
@@ -216,13 +226,15 @@ __global__ void __launch_bounds__(kThreadsPerBlock, sizeof(T) == 8 || kColumns =
   __shared__ Description points[kWarps][kWarpSize];
   const int warp = static_cast<int>(threadIdx.x) / kWarpSize;
   const int lane = static_cast<int>(threadIdx.x) % kWarpSize;
-  const int64_t num_voxels = valid_rows(voxels.voxels.num_rows, voxels.voxels.rows);
-  const int64_t tiles = (num_voxels + kTileVoxels - 1) / kTileVoxels;
+  const auto num_voxels =
+      static_cast<int32_t>(valid_rows(voxels.voxels.num_rows, voxels.voxels.rows));
+  const int32_t tiles = (num_voxels + kTileVoxels - 1) / kTileVoxels;
   // Voxels of many points are neighbours: a block's tiles are far from each other.
-  const int64_t first_tile = int64_t{warp} * gridDim.x + blockIdx.x;
+  const auto blocks = static_cast<int32_t>(gridDim.x);
+  const int32_t first_tile = warp * blocks + static_cast<int32_t>(blockIdx.x);
   if (first_tile >= tiles) return;
   const Channels<T, kColumns> channels(encoder, lane);
-  for (int64_t i = first_tile; i < tiles; i += int64_t{kWarps} * gridDim.x) {
+  for (int32_t i = first_tile; i < tiles; i += kWarps * blocks) {
     const Tile<kColumns> tile(voxels, points[warp], lane, i, num_voxels);
     for (int v = 0, end = 0; v < tile.count; v = end) {
       end = tile.end_of_points(v);

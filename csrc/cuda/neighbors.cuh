@@ -14,8 +14,9 @@
 
 namespace elite_ops::cuda {
 
-// An index of keys has a `Walk`: a thread's look-ups, column by column. go_to() names the column of
-// a grid that follows; find(z) is the row of its cell there, or -1, for ascending z.
+// An index of keys has a `Walk`: a thread's look-ups, column by column. go_to() names the key of
+// the first cell of the column that follows; find(z) is the row of its cell there, or -1, for
+// ascending z.
 
 // Rows by rank in a bitmap, which several grids may share.
 struct BitmapRows {
@@ -27,28 +28,31 @@ struct BitmapRows {
   class Walk {
    public:
     __device__ explicit Walk(const BitmapRows& index)
-        : index_(index), first_rank_(index.bitmap.ranks[index.first_word]) {}
+        : words_(index.bitmap.words + index.first_word),
+          ranks_(index.bitmap.ranks + index.first_word),
+          rows_(index.rows),
+          first_rank_(*ranks_ + 1) {}
 
-    __device__ void go_to(const VoxelGrid& grid, int64_t batch, int64_t x, int64_t y) {
-      column_ = static_cast<int32_t>(index_.first_word + (grid.key(batch, x, y, 0) >> 6));
-    }
+    __device__ void go_to(int64_t key) { column_ = static_cast<int32_t>(key >> 6); }
 
     __device__ int32_t find(int32_t z) {
       const int32_t place = column_ + (z >> 6);
       if (place != place_) {
         place_ = place;
-        word_ = index_.bitmap.words[place];
-        rank_ = index_.bitmap.ranks[place] - first_rank_ - 1;
+        word_ = words_[place];
+        rank_ = ranks_[place] - first_rank_;
       }
       // The cell's bit becomes the sign, and those of the cells after it are gone.
       const auto up_to = static_cast<long long>(word_ << (~z & 63));
       if (up_to >= 0) return -1;
       const auto rank = static_cast<int32_t>(rank_ + __popcll(up_to));
-      return index_.rows == nullptr ? rank : index_.rows[rank];
+      return rows_ == nullptr ? rank : rows_[rank];
     }
 
    private:
-    const BitmapRows& index_;
+    const unsigned long long* words_;
+    const uint32_t* ranks_;
+    const int32_t* rows_;
     uint32_t first_rank_, rank_ = 0;
     int32_t column_ = 0, place_ = -1;  // a bitmap has fewer than 2^31 words
     unsigned long long word_ = 0;
@@ -67,9 +71,7 @@ struct SortedRows {
     __device__ explicit Walk(const SortedRows& index) : index_(index) {}
 
     // Later columns have larger keys.
-    __device__ void go_to(const VoxelGrid& grid, int64_t batch, int64_t x, int64_t y) {
-      column_ = static_cast<uint64_t>(grid.key(batch, x, y, 0));
-    }
+    __device__ void go_to(int64_t key) { column_ = static_cast<uint64_t>(key); }
 
     __device__ int32_t find(int32_t z) {
       const uint64_t wanted = column_ + static_cast<uint32_t>(z);
@@ -124,31 +126,39 @@ __device__ void find_slab(const NeighborTables<Index>& tables, int t, int32_t i,
   const VoxelSet& outputs = tables.outputs[t];
   const VoxelGrid& grid = tables.input_grid[t];
   const int32_t* index = outputs.indices + int64_t{i} * 4;
-  const int32_t batch = index[0];
   const int64_t x = kernel.first_input(0, index[1]) + int64_t{i_x} * kernel.dilation[0];
-  const int64_t first_y = kernel.first_input(1, index[2]);
   const int64_t first_z = kernel.first_input(2, index[3]);
+  int64_t y = kernel.first_input(1, index[2]);
+  int64_t column = grid.key(index[0], x, y, 0);
+  const int64_t next_column = grid.words_per_column() * 64 * kernel.dilation[1];
   const bool in_grid = outputs.in_grid(i) && x >= 0 && x < grid.shape[0];
-  const auto num_inputs = static_cast<int32_t>(tables.num_inputs[t]);
+  const int32_t shape_y = grid.shape[1], shape_z = grid.shape[2], step = kernel.dilation[2];
   const int size_y = kernel.size[1], size_z = kernel.size[2];
-  int64_t k = int64_t{i_x} * size_y * size_z;
-  const int64_t middle = tables.is_symmetric ? kernel.num_offsets() / 2 : -1;
-  int32_t* out = tables.in_rows[t] + k * outputs.num_voxels + i;
+  const auto num_inputs = static_cast<int32_t>(tables.num_inputs[t]);
+  const int64_t num_outputs = outputs.num_voxels, k = int64_t{i_x} * size_y * size_z;
+  int32_t* out = tables.in_rows[t] + k * num_outputs + i;
+  // How many offsets are left up to the middle one.
+  int64_t to_middle = tables.is_symmetric ? kernel.num_offsets() / 2 - k : -1;
   typename Index::Walk walk(tables.index[t]);
+#pragma unroll 1
   for (int i_y = 0; i_y < size_y; ++i_y) {
-    const int64_t y = first_y + int64_t{i_y} * kernel.dilation[1];
-    const bool has_column = in_grid && y >= 0 && y < grid.shape[1];
-    if (has_column) walk.go_to(grid, batch, x, y);
+    const bool has_column = in_grid && y >= 0 && y < shape_y;
+    walk.go_to(column);
     int64_t z = first_z;
-    for (int i_z = 0; i_z < size_z; ++i_z, ++k, z += kernel.dilation[2]) {
+#pragma unroll 1
+    for (int i_z = 0; i_z < size_z; ++i_z) {
       int32_t row = -1;
-      if (has_column && z >= 0 && z < grid.shape[2]) {
-        row = k == middle ? i : walk.find(static_cast<int32_t>(z));
+      if (has_column && z >= 0 && z < shape_z) {
+        row = to_middle == 0 ? i : walk.find(static_cast<int32_t>(z));
       }
       // A voxel that found no place in its buffer is nobody's neighbour.
       *out = row < num_inputs ? row : -1;
-      out += outputs.num_voxels;
+      out += num_outputs;
+      z += step;
+      --to_middle;
     }
+    y += kernel.dilation[1];
+    column += next_column;
   }
 }
 

@@ -24,10 +24,9 @@ struct PointGrids {
 // Neighbouring points of a scan mostly share a voxel. This is the number of points from this lane's
 // on that do, where it is the first of them; else 0. So few lanes have something to add to what all
 // points of a voxel share. The whole warp calls this; a key below 0 is none.
-template <typename Key>
-__device__ int first_of_run(Key key) {
+__device__ int first_of_run(int32_t key) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const Key before = __shfl_up_sync(0xffffffffu, key, 1);
+  const int32_t before = __shfl_up_sync(0xffffffffu, key, 1);
   const bool is_first = lane == 0 || key != before;
   const unsigned later = __ballot_sync(0xffffffffu, is_first) & (~1u << lane);
   const int next = later == 0 ? 32 : __ffs(static_cast<int>(later)) - 1;
@@ -46,15 +45,16 @@ __device__ bool has_voxel(const PointRange& range, const float* p, int64_t sampl
   return false;
 }
 
-// The cell of a point in a grid, or none.
+// The cell of a point in a grid of the bitmap, or none.
 struct Cell {
-  int64_t batch = 0;
-  int32_t x = 0, y = 0, z = 0;
+  int32_t batch = 0, x = 0, y = 0, z = 0;
   bool exists = false;
 
-  // The number of its bit in the common bitmap, or -1.
-  __device__ int64_t key(const BitmapGrids& all, int g) const {
-    return exists ? all.first_word[g] * 64 + all.grids[g].key(batch, x, y, z) : -1;
+  // As VoxelGrid's, or -1.
+  __device__ int32_t key(const VoxelGrid& grid) const {
+    static_assert(kMaxBitmapWords * 64 <= INT32_MAX, "the keys of a grid fit in 32 bits");
+    const int32_t column = (batch * grid.shape[0] + x) * grid.shape[1] + y;
+    return exists ? column * ((grid.shape[2] + 63) & ~63) + z : -1;
   }
   __device__ Cell halved() const { return {batch, x / 2, y / 2, z / 2, exists}; }
 };
@@ -74,8 +74,8 @@ struct Point {
   }
   __device__ Cell cell(const VoxelGrid& grid, const PointRange& range) const {
     if (!exists) return {};
-    return {sample, grid.cell(range, xyz, 0), grid.cell(range, xyz, 1), grid.cell(range, xyz, 2),
-            true};
+    return {static_cast<int32_t>(sample), grid.cell(range, xyz, 0), grid.cell(range, xyz, 1),
+            grid.cell(range, xyz, 2), true};
   }
 };
 
@@ -85,9 +85,10 @@ __global__ void mark_points_kernel(PointRows points, PointRange range, PointGrid
   point.exists =
       point.exists && has_voxel(range, point.xyz, point.sample, grids.batch_size, error_flag);
   const auto mark = [&](const Cell& cell, int g) {
-    const int64_t key = cell.key(grids.all, g);
+    const int32_t own = cell.key(grids.all.grids[g]);
+    const int64_t key = grids.all.first_word[g] * 64 + own;
     // Reading first spares many atomics.
-    if (first_of_run(key) > 0 && !bitmap.contains(key)) bitmap.mark(key);
+    if (first_of_run(own) > 0 && !bitmap.contains(key)) bitmap.mark(key);
   };
   for (int g = 0; g < grids.all.count; ++g) {
     if (grids.is_found[g]) continue;
@@ -106,10 +107,11 @@ __global__ void assign_points_kernel(PointRows points, PointRange range, PointGr
       point.exists && range.contains(point.xyz) && is_sample(point.sample, grids.batch_size);
   for (int g = 0; g < all.count; ++g) {
     if (grids.inverse[g] == nullptr) continue;
-    const int64_t key = point.cell(all.grids[g], range).key(all, g);
+    const int32_t key = point.cell(all.grids[g], range).key(all.grids[g]);
     int32_t row = -1;
     if (key >= 0) {
-      row = static_cast<int32_t>(bitmap.rank(key) - bitmap.ranks[all.first_word[g]]);
+      const int64_t first = all.first_word[g];
+      row = static_cast<int32_t>(bitmap.rank(first * 64 + key) - bitmap.ranks[first]);
       if (row >= all.capacity[g]) row = -1;
     }
     const int run = first_of_run(row);
