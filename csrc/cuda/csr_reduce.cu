@@ -1,5 +1,7 @@
 // A short row is added up by a group of lanes, a longer one by a warp, a very long one by a block:
 // how long decides, and nothing else, so that a row's bits are its own.
+#include <bit>
+
 #include "common/num_rows.h"
 #include "cuda/accumulate.cuh"
 #include "cuda/csr_reduce.h"
@@ -12,14 +14,17 @@ namespace {
 constexpr unsigned kWholeWarp = 0xffffffffu;
 constexpr int kWarpSize = 32;
 constexpr int kWarps = kThreadsPerBlock / kWarpSize;
+constexpr int kLogThreads = 8;
+static_assert(1 << kLogThreads == kThreadsPerBlock);
 
 constexpr int32_t kGroupEntries = 16;  // of a row for one group, at most
 constexpr int32_t kWarpEntries = 128;  // of a row for one warp, at most
 constexpr int kIndices = 8;            // of rows that a lane has on their way at once
 constexpr int kLoads = 4;              // rows of `src` that it has
-// So many tiles at least, where there are as many rows: few rows are long ones. And so many blocks
-// at most in a padded buffer, where most may find nothing to do.
-constexpr int64_t kSpreadTiles = 1024;
+// So many tiles at least, where there are as many rows: few rows are long ones.
+constexpr uint32_t kSpreadTiles = 512;
+// So many blocks at most in a padded buffer, where most may find nothing to do.
+constexpr uint32_t kMaxBlocks = 1024;
 
 // What an entry stands for: a row, a row with a weight, or a row found via another list.
 enum class Entries { kRows, kWeighted, kVia };
@@ -35,12 +40,13 @@ struct RowTiles {
   uint32_t rows;
   uint32_t count;
 
-  __host__ __device__ RowTiles(int64_t num_rows, int lanes)
+  // For groups of 2^log_lanes.
+  __host__ __device__ RowTiles(int64_t num_rows, int log_lanes)
       : rows(static_cast<uint32_t>(num_rows)), count(0) {
-    const int64_t groups = kThreadsPerBlock / lanes;
-    const int64_t needed = (num_rows + groups - 1) / groups;
-    const int64_t spread = num_rows < kSpreadTiles ? num_rows : kSpreadTiles;
-    count = static_cast<uint32_t>(spread > needed ? spread : needed);
+    const uint32_t groups = kThreadsPerBlock >> log_lanes;
+    const uint32_t needed = (rows + groups - 1) >> (kLogThreads - log_lanes);
+    const uint32_t spread = rows < kSpreadTiles ? rows : kSpreadTiles;
+    count = spread > needed ? spread : needed;
   }
   // The row of a warp's group; there may be none.
   __device__ uint32_t row(uint32_t tile, int warp, int group) const {
@@ -79,9 +85,10 @@ struct Sum {
                                               int32_t step) {
     for (int32_t first = begin; first < end; first += kIndices * step) {
       int32_t rows[kIndices];
+      accumulate weights[kIndices]{};
 #pragma unroll
-      for (int j = 0; j < kIndices; ++j) {
-        rows[j] = first + j * step < end ? csr.columns[first + j * step] : -1;
+      for (int j = 0; j < kIndices; j += kLoads) {
+        find_rows(csr, first + j * step, end, step, rows + j, weights + j);
       }
       if constexpr (kind == Entries::kVia) {
 #pragma unroll
@@ -89,16 +96,24 @@ struct Sum {
       }
 #pragma unroll
       for (int j = 0; j < kIndices; j += kLoads) {
-        if (first + j * step >= end) break;
-        accumulate weights[kLoads]{};
-        if constexpr (kind == Entries::kWeighted) {
-#pragma unroll
-          for (int l = 0; l < kLoads; ++l) {
-            if (rows[j + l] >= 0) weights[l] = csr.weights[first + (j + l) * step];
-          }
-        }
-        add_rows(packs, row_packs, rows + j, weights);
+        if (first + j * step < end) add_rows(packs, row_packs, rows + j, weights + j);
       }
+    }
+  }
+
+  // The rows of kLoads entries from `first` on, and their weights.
+  __device__ __forceinline__ static void find_rows(const Csr& csr, int32_t first, int32_t end,
+                                                   int32_t step, int32_t* rows,
+                                                   accumulate* weights) {
+#pragma unroll
+    for (int j = 0; j < kLoads; ++j) rows[j] = -1;
+    if (first >= end) return;
+#pragma unroll
+    for (int j = 0; j < kLoads; ++j) {
+      const int32_t e = first + j * step;
+      if (e >= end) continue;
+      rows[j] = csr.columns[e];
+      if constexpr (kind == Entries::kWeighted) weights[j] = csr.weights[e];
     }
   }
 
@@ -140,10 +155,12 @@ struct Sum {
 
   __device__ __forceinline__ void store(bool mean, Packed<scalar_t, width>* out) const {
     Packed<scalar_t, width> pack;
+    const accumulate divisor = mean && count > 1 ? static_cast<accumulate>(count) : 1;
+    // A product suffices for half of the bits.
+    const accumulate factor = 1 / divisor;
     for (int i = 0; i < width; ++i) {
-      const bool divides = mean && count > 1;
       pack.values[i] =
-          static_cast<scalar_t>(divides ? values[i] / static_cast<accumulate>(count) : values[i]);
+          static_cast<scalar_t>(sizeof(scalar_t) == 2 ? values[i] * factor : values[i] / divisor);
     }
     *out = pack;
   }
@@ -156,12 +173,12 @@ struct Place {
   int warp;
   int lanes;   // of a group
   int groups;  // of a warp
-  __device__ explicit Place(int lanes_)
-      : lane(static_cast<int>(threadIdx.x) & (lanes_ - 1)),
-        group(static_cast<int>(threadIdx.x) % kWarpSize / lanes_),
+  __device__ explicit Place(int log_lanes)
+      : lane(static_cast<int>(threadIdx.x) & ((1 << log_lanes) - 1)),
+        group(static_cast<int>(threadIdx.x) % kWarpSize >> log_lanes),
         warp(static_cast<int>(threadIdx.x) / kWarpSize),
-        lanes(lanes_),
-        groups(kWarpSize / lanes_) {}
+        lanes(1 << log_lanes),
+        groups(kWarpSize >> log_lanes) {}
 };
 
 // What a group adds up: part number `part` of the `parts` of a row, or nothing.
@@ -198,12 +215,12 @@ __device__ __forceinline__ void reduce(const Source<scalar_t, width>& source, co
 
 template <typename scalar_t, int width, Entries kind>
 __global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce<scalar_t, kind>)
-    csr_reduce_kernel(Source<scalar_t, width> source, int lanes, Packed<scalar_t, width>* out) {
+    csr_reduce_kernel(Source<scalar_t, width> source, int log_lanes, Packed<scalar_t, width>* out) {
   __shared__ Sum<scalar_t, width, kind> sums[kThreadsPerBlock];
   __shared__ unsigned longest_rows[kWarps];
   const Csr& csr = source.csr;
-  const Place place(lanes);
-  const RowTiles tiles(valid_rows(csr.num_rows, csr.rows), lanes);
+  const Place place(log_lanes);
+  const RowTiles tiles(valid_rows(csr.num_rows, csr.rows), log_lanes);
   for (uint32_t tile = blockIdx.x; tile < tiles.count; tile += gridDim.x) {
     const uint32_t row = tiles.row(tile, place.warp, place.group);
     Part own;
@@ -231,7 +248,7 @@ __global__ void __launch_bounds__(kThreadsPerBlock, kBlocksAtOnce<scalar_t, kind
       }
       while (shares && rest == 0 && ++warp < kWarps) rest = longest_rows[warp];
       if (rest == 0) break;
-      const uint32_t next = tiles.row(tile, warp, (__ffs(static_cast<int>(rest)) - 1) / lanes);
+      const uint32_t next = tiles.row(tile, warp, (__ffs(static_cast<int>(rest)) - 1) >> log_lanes);
       own = {next, csr.offsets[next], csr.offsets[next + 1],
              place.warp * place.groups + place.group, kWarps * place.groups};
       rest &= rest - 1;
@@ -244,9 +261,9 @@ template <typename scalar_t, int width>
 cudaError_t launch(const scalar_t* src, int64_t channels, const Csr& csr, bool mean, scalar_t* out,
                    cudaStream_t stream) {
   using Pack = Packed<scalar_t, width>;
-  const int lanes = lanes_for(channels / width);
-  int64_t blocks = RowTiles(csr.rows, lanes).count;
-  if (csr.num_rows != nullptr) blocks = std::min(blocks, kSpreadTiles);
+  const int log_lanes = std::countr_zero(static_cast<unsigned>(lanes_for(channels / width)));
+  uint32_t blocks = RowTiles(csr.rows, log_lanes).count;
+  if (csr.num_rows != nullptr) blocks = std::min(blocks, kMaxBlocks);
   const cudaLaunchConfig_t config = launch_config(blocks, kThreadsPerBlock, stream);
   const auto kernel = csr.weights != nullptr
                           ? csr_reduce_kernel<scalar_t, width, Entries::kWeighted>
@@ -254,7 +271,7 @@ cudaError_t launch(const scalar_t* src, int64_t channels, const Csr& csr, bool m
                                            : csr_reduce_kernel<scalar_t, width, Entries::kRows>;
   const Source<scalar_t, width> source{reinterpret_cast<const Pack*>(src),
                                        static_cast<uint32_t>(channels / width), csr, mean};
-  return cudaLaunchKernelEx(&config, kernel, source, lanes, reinterpret_cast<Pack*>(out));
+  return cudaLaunchKernelEx(&config, kernel, source, log_lanes, reinterpret_cast<Pack*>(out));
 }
 
 }  // namespace
