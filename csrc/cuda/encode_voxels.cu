@@ -11,9 +11,9 @@ namespace elite_ops::cuda {
 namespace {
 
 constexpr unsigned kWholeWarp = 0xffffffffu;
-constexpr int kWarps = kThreadsPerBlock / kWarpSize;
+constexpr int kWarps = 4;
 constexpr int kTileVoxels = 8;  // of a warp at a time
-constexpr int64_t kMaxBlocks = 1024;
+constexpr int64_t kMaxBlocks = 2048;
 
 using Quad = Packed<float, 4>;
 
@@ -220,7 +220,7 @@ __device__ __forceinline__ void encode(const Tile<kColumns>& tile,
 }
 
 template <typename T, int kColumns>
-__global__ void __launch_bounds__(kThreadsPerBlock, sizeof(T) == 8 || kColumns == 0 ? 3 : 4)
+__global__ void __launch_bounds__(kWarps* kWarpSize, 6)
     encode_voxels_kernel(VoxelPoints voxels, VoxelEncoder<T, accumulate_t<T>> encoder,
                          T* __restrict__ out) {
   __shared__ Description points[kWarps][kWarpSize];
@@ -252,7 +252,8 @@ cudaError_t encode_voxels(const VoxelPoints& voxels,
   if (voxels.voxels.rows == 0 || encoder.channels == 0) return cudaSuccess;
   constexpr int64_t kBlockVoxels = kWarps * kTileVoxels, kTile = Channels<T, 0>::kTile;
   const int64_t blocks = (voxels.voxels.rows + kBlockVoxels - 1) / kBlockVoxels;
-  cudaLaunchConfig_t config = launch_config(std::min(blocks, kMaxBlocks), kThreadsPerBlock, stream);
+  cudaLaunchConfig_t config =
+      launch_config(std::min(blocks, kMaxBlocks), kWarps * kWarpSize, stream);
   config.gridDim.y = static_cast<unsigned>((encoder.channels + kTile - 1) / kTile);
   const auto kernel = voxels.columns == 4 ? encode_voxels_kernel<T, 4> : encode_voxels_kernel<T, 0>;
   return cudaLaunchKernelEx(&config, kernel, voxels, encoder, out);
