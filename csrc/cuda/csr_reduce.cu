@@ -113,7 +113,8 @@ struct Sum {
       const int32_t e = first + j * step;
       if (e >= end) continue;
       rows[j] = csr.columns[e];
-      if constexpr (kind == Entries::kWeighted) weights[j] = csr.weights[e];
+      // What stands beside none doesn't count, not even if it isn't finite.
+      if constexpr (kind == Entries::kWeighted) weights[j] = rows[j] >= 0 ? csr.weights[e] : 0;
     }
   }
 
