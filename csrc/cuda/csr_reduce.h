@@ -13,8 +13,8 @@ namespace elite_ops::cuda {
 // out[v] = the sum over the entries e of row v of weights[e] * src[columns[e]], in an order that
 // depends on the row alone; divided by their number if `mean`. A row without entries becomes 0.
 // Weights and `via` exclude each other.
-// A row of up to 128 entries is added up by one group of threads, a longer one by a whole block, so
-// a row that holds everything costs as much as its entries, one block at a time.
+// A row of up to 16 entries is added up in their order by one group of threads, one of up to 128 by
+// a warp, a longer one by a block.
 template <typename scalar_t>
 cudaError_t csr_reduce(const scalar_t* src, int64_t channels, const Csr& csr, bool mean,
                        scalar_t* out, cudaStream_t stream);

@@ -13,7 +13,8 @@ struct CellWalk {
   const VoxelGrid& grid;
 
   __device__ int32_t find(int64_t batch, int64_t x, int64_t y, int64_t z) {
-    return walk.find(grid.key(batch, x, y, z));
+    walk.go_to(grid.key(batch, x, y, 0));
+    return walk.find(static_cast<int32_t>(z));
   }
 };
 
@@ -21,7 +22,8 @@ struct CellWalk {
 struct NoRows {
   struct Walk {
     __device__ explicit Walk(const NoRows&) {}
-    __device__ int32_t find(int64_t) { return -1; }
+    __device__ void go_to(int64_t) {}
+    __device__ int32_t find(int32_t) { return -1; }
   };
 };
 

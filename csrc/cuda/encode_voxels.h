@@ -10,8 +10,8 @@
 
 namespace elite_ops::cuda {
 
-// One warp per voxel; voxels past `voxels.num_rows` are not written. Sums are formed in float, in
-// double for double.
+// A warp takes a few voxels at a time; those past `voxels.num_rows` are not written. Sums are
+// formed in float, in double for double.
 template <typename T>
 cudaError_t encode_voxels(const VoxelPoints& voxels,
                           const VoxelEncoder<T, accumulate_t<T>>& encoder,

@@ -14,8 +14,9 @@
 
 namespace elite_ops::cuda {
 
-// An index of keys has a `Walk`: a thread's look-ups of ascending keys, find(key) being the key's
-// row, or -1.
+// An index of keys has a `Walk`: a thread's look-ups, column by column. go_to() names the key of
+// the first cell of the column that follows; find(z) is the row of its cell there, or -1, for
+// ascending z.
 
 // Rows by rank in a bitmap, which several grids may share.
 struct BitmapRows {
@@ -23,29 +24,37 @@ struct BitmapRows {
   int64_t first_word;   // of the grid
   const int32_t* rows;  // [V], by rank; null: rows are ranks
 
-  // Loads a word and its rank once for all keys in it: once for the z offsets of a column, mostly.
+  // Loads a word and its rank once for all z in it.
   class Walk {
    public:
     __device__ explicit Walk(const BitmapRows& index)
-        : index_(index), first_rank_(index.bitmap.ranks[index.first_word]) {}
+        : words_(index.bitmap.words + index.first_word),
+          ranks_(index.bitmap.ranks + index.first_word),
+          rows_(index.rows),
+          first_rank_(*ranks_ + 1) {}
 
-    __device__ int32_t find(int64_t key) {
-      const int64_t place = index_.first_word + key / 64;
+    __device__ void go_to(int64_t key) { column_ = static_cast<int32_t>(key >> 6); }
+
+    __device__ int32_t find(int32_t z) {
+      const int32_t place = column_ + (z >> 6);
       if (place != place_) {
         place_ = place;
-        word_ = index_.bitmap.words[place];
-        rank_ = index_.bitmap.ranks[place] - first_rank_;
+        word_ = words_[place];
+        rank_ = ranks_[place] - first_rank_;
       }
-      const unsigned long long bit = RankedBitmap::bit(key);
-      if ((word_ & bit) == 0) return -1;
-      const auto rank = static_cast<int32_t>(rank_ + __popcll(word_ & (bit - 1)));
-      return index_.rows == nullptr ? rank : index_.rows[rank];
+      // The cell's bit becomes the sign, and those of the cells after it are gone.
+      const auto up_to = static_cast<long long>(word_ << (~z & 63));
+      if (up_to >= 0) return -1;
+      const auto rank = static_cast<int32_t>(rank_ + __popcll(up_to));
+      return rows_ == nullptr ? rank : rows_[rank];
     }
 
    private:
-    const BitmapRows& index_;
+    const unsigned long long* words_;
+    const uint32_t* ranks_;
+    const int32_t* rows_;
     uint32_t first_rank_, rank_ = 0;
-    int64_t place_ = -1;
+    int32_t column_ = 0, place_ = -1;  // a bitmap has fewer than 2^31 words
     unsigned long long word_ = 0;
   };
 };
@@ -61,8 +70,11 @@ struct SortedRows {
    public:
     __device__ explicit Walk(const SortedRows& index) : index_(index) {}
 
-    __device__ int32_t find(int64_t key) {
-      const auto wanted = static_cast<uint64_t>(key);
+    // Later columns have larger keys.
+    __device__ void go_to(int64_t key) { column_ = static_cast<uint64_t>(key); }
+
+    __device__ int32_t find(int32_t z) {
+      const uint64_t wanted = column_ + static_cast<uint32_t>(z);
       place_ = lower_bound(index_.keys, place_, index_.num_keys, wanted);
       const bool is_found = place_ < index_.num_keys && index_.keys[place_] == wanted;
       return is_found ? index_.rows[place_] - index_.first_row : -1;
@@ -71,6 +83,7 @@ struct SortedRows {
    private:
     const SortedRows& index_;
     int64_t place_ = 0;
+    uint64_t column_ = 0;
   };
 };
 
@@ -106,36 +119,52 @@ struct NeighborTables {
   }
 };
 
-// An output voxel's row numbers in one column of offsets: all that share x and y.
+// An output voxel's row numbers under the offsets that share `i_x`.
 template <typename Index>
-__device__ void find_column(const NeighborTables<Index>& tables, int t, int64_t i, int column) {
+__device__ void find_slab(const NeighborTables<Index>& tables, int t, int32_t i, int i_x) {
   const KernelGeometry& kernel = tables.kernel;
   const VoxelSet& outputs = tables.outputs[t];
   const VoxelGrid& grid = tables.input_grid[t];
-  const int32_t* index = outputs.indices + i * 4;
-  const int64_t x =
-      kernel.first_input(0, index[1]) + int64_t{column / kernel.size[1]} * kernel.dilation[0];
-  const int64_t y =
-      kernel.first_input(1, index[2]) + int64_t{column % kernel.size[1]} * kernel.dilation[1];
-  const bool in_grid =
-      outputs.in_grid(i) && x >= 0 && x < grid.shape[0] && y >= 0 && y < grid.shape[1];
-  const int64_t middle = tables.is_symmetric ? kernel.num_offsets() / 2 : -1;
+  const int32_t* index = outputs.indices + int64_t{i} * 4;
+  const int64_t x = kernel.first_input(0, index[1]) + int64_t{i_x} * kernel.dilation[0];
+  const int64_t first_z = kernel.first_input(2, index[3]);
+  int64_t y = kernel.first_input(1, index[2]);
+  int64_t column = grid.key(index[0], x, y, 0);
+  const int64_t next_column = grid.words_per_column() * 64 * kernel.dilation[1];
+  const bool in_grid = outputs.in_grid(i) && x >= 0 && x < grid.shape[0];
+  const int32_t shape_y = grid.shape[1], shape_z = grid.shape[2], step = kernel.dilation[2];
+  const int size_y = kernel.size[1], size_z = kernel.size[2];
+  const auto num_inputs = static_cast<int32_t>(tables.num_inputs[t]);
+  const int64_t num_outputs = outputs.num_voxels, k = int64_t{i_x} * size_y * size_z;
+  int32_t* out = tables.in_rows[t] + k * num_outputs + i;
+  // How many offsets are left up to the middle one.
+  int64_t to_middle = tables.is_symmetric ? kernel.num_offsets() / 2 - k : -1;
   typename Index::Walk walk(tables.index[t]);
-  for (int i_z = 0; i_z < kernel.size[2]; ++i_z) {
-    const int64_t k = int64_t{column} * kernel.size[2] + i_z;
-    const int64_t z = kernel.first_input(2, index[3]) + int64_t{i_z} * kernel.dilation[2];
-    int32_t row = -1;
-    if (in_grid && z >= 0 && z < grid.shape[2]) {
-      row = k == middle ? static_cast<int32_t>(i) : walk.find(grid.key(index[0], x, y, z));
+#pragma unroll 1
+  for (int i_y = 0; i_y < size_y; ++i_y) {
+    const bool has_column = in_grid && y >= 0 && y < shape_y;
+    walk.go_to(column);
+    int64_t z = first_z;
+#pragma unroll 1
+    for (int i_z = 0; i_z < size_z; ++i_z) {
+      int32_t row = -1;
+      if (has_column && z >= 0 && z < shape_z) {
+        row = to_middle == 0 ? i : walk.find(static_cast<int32_t>(z));
+      }
+      // A voxel that found no place in its buffer is nobody's neighbour.
+      *out = row < num_inputs ? row : -1;
+      out += num_outputs;
+      z += step;
+      --to_middle;
     }
-    // A voxel that found no place in its buffer is nobody's neighbour.
-    tables.in_rows[t][k * outputs.num_voxels + i] = row < tables.num_inputs[t] ? row : -1;
+    y += kernel.dilation[1];
+    column += next_column;
   }
 }
 
-// A thread takes an output voxel and, by blockIdx.y, a column of offsets. The blocks of each column
-// share out the valid voxels: with one block for each part of a capacity, most would find nothing
-// to do.
+// A thread takes an output voxel and, by blockIdx.y, the offsets of one x: columns that differ in y
+// are neighbours in memory. The blocks of each x share out the valid voxels: with one block for
+// each part of a capacity, most would find nothing to do.
 template <typename Index>
 __global__ void __launch_bounds__(kThreadsPerBlock, 5)
     find_neighbors_kernel(const NeighborTables<Index> tables) {
@@ -146,7 +175,7 @@ __global__ void __launch_bounds__(kThreadsPerBlock, 5)
     const auto blocks = static_cast<int32_t>(tables.num_blocks(size));
     for (; block < blocks; block += static_cast<int32_t>(gridDim.x)) {
       const auto i = block * kThreadsPerBlock + static_cast<int32_t>(threadIdx.x);
-      if (i < size) find_column(tables, t, i, static_cast<int>(blockIdx.y));
+      if (i < size) find_slab(tables, t, i, static_cast<int>(blockIdx.y));
     }
     block -= blocks;
   }
@@ -154,12 +183,12 @@ __global__ void __launch_bounds__(kThreadsPerBlock, 5)
 
 template <typename Index>
 cudaError_t find_neighbors(const NeighborTables<Index>& tables, cudaStream_t stream) {
-  // Times 9 columns of offsets: a few times what a large device runs at once.
+  // Times 3 offsets along x: a few times what a large device runs at once.
   constexpr int64_t kMaxBlocks = 512;
   if (tables.max_blocks == 0) return cudaSuccess;
   const int64_t blocks = std::min(tables.max_blocks, kMaxBlocks);
   cudaLaunchConfig_t config = launch_config(blocks, kThreadsPerBlock, stream);
-  config.gridDim.y = static_cast<unsigned>(tables.kernel.size[0] * tables.kernel.size[1]);
+  config.gridDim.y = static_cast<unsigned>(tables.kernel.size[0]);
   return cudaLaunchKernelEx(&config, find_neighbors_kernel<Index>, tables);
 }
 

@@ -4,9 +4,12 @@
 #include "common/error_flag.h"
 #include "cuda/launch.cuh"
 #include "cuda/occupied.cuh"
+#include "cuda/packed.cuh"
 
 namespace elite_ops::cuda {
 namespace {
+
+constexpr uint32_t kWordsPerThread = 4;
 
 __device__ void store_num_voxels(int64_t found, int64_t capacity, int64_t* num_voxels,
                                  int32_t* error_flag) {
@@ -22,18 +25,41 @@ __global__ void count_cells_kernel(BitmapGrids all, RankedBitmap bitmap, Occupie
   store_num_voxels(found, all.capacity[g], sizes.num_voxels[g], error_flag);
 }
 
-__global__ void emit_words_kernel(BitmapGrids all, RankedBitmap bitmap, OccupiedCells cells) {
-  const int64_t i = global_thread();
-  if (i >= bitmap.num_words) return;
-  unsigned long long word = bitmap.words[i];
-  if (word == 0) return;
+// Writes the cells of one word.
+__device__ void emit_word(const BitmapGrids& all, const OccupiedCells& cells, uint32_t i,
+                          unsigned long long word, const uint32_t* __restrict__ ranks) {
   int g = 0;
   while (i >= all.first_word[g + 1]) ++g;
-  int64_t row = bitmap.ranks[i] - bitmap.ranks[all.first_word[g]];
-  for (; word != 0 && row < all.capacity[g]; word &= word - 1, ++row) {
-    const int64_t key = (i - all.first_word[g]) * 64 + (__ffsll(word) - 1);
-    all.grids[g].unpack(key, cells.indices[g] + row * 4);
-    if (cells.counts[g] != nullptr) cells.counts[g][row] = 0;
+  const auto first = static_cast<uint32_t>(all.first_word[g]);
+  const uint32_t rank = ranks[i] - ranks[first];
+  const VoxelGrid& grid = all.grids[g];
+  Packed<int32_t, 4> index;
+  static_assert(kMaxBitmapWords * 64 <= UINT32_MAX, "the keys of a grid fit in 32 bits");
+  grid.unpack((i - first) * 64, index.values);
+  const int32_t z = index.values[3];
+  const auto capacity = static_cast<uint32_t>(min(all.capacity[g], int64_t{INT32_MAX}));
+  auto* indices = reinterpret_cast<Packed<int32_t, 4>*>(cells.indices[g]);
+  int32_t* counts = cells.counts[g];
+  for (uint32_t row = rank; word != 0 && row < capacity; word &= word - 1, ++row) {
+    index.values[3] = z + __ffsll(static_cast<long long>(word)) - 1;
+    indices[row] = index;
+    if (counts != nullptr) counts[row] = 0;
+  }
+}
+
+// A thread takes a few words, which it loads at once: most are empty.
+__global__ void emit_words_kernel(BitmapGrids all, RankedBitmap bitmap, OccupiedCells cells) {
+  const auto num_words = static_cast<uint32_t>(bitmap.num_words);
+  const uint32_t first = blockIdx.x * (kWordsPerThread * blockDim.x) + threadIdx.x;
+  unsigned long long words[kWordsPerThread];
+#pragma unroll
+  for (uint32_t j = 0; j < kWordsPerThread; ++j) {
+    const uint32_t i = first + j * blockDim.x;
+    words[j] = i < num_words ? bitmap.words[i] : 0;
+  }
+#pragma unroll 1
+  for (uint32_t j = 0; j < kWordsPerThread; ++j) {
+    if (words[j] != 0) emit_word(all, cells, first + j * blockDim.x, words[j], bitmap.ranks);
   }
 }
 
@@ -80,8 +106,10 @@ cudaError_t rank_occupied(const BitmapGrids& all, const RankedBitmap& bitmap,
 
 cudaError_t emit_occupied(const BitmapGrids& all, const RankedBitmap& bitmap,
                           const OccupiedCells& cells, cudaStream_t stream) {
-  const cudaLaunchConfig_t per_word = one_thread_per(bitmap.num_words, stream);
-  return cudaLaunchKernelEx(&per_word, emit_words_kernel, all, bitmap, cells);
+  constexpr int64_t kBlockWords = kWordsPerThread * kThreadsPerBlock;
+  const int64_t blocks = (bitmap.num_words + kBlockWords - 1) / kBlockWords;
+  const cudaLaunchConfig_t per_words = launch_config(blocks, kThreadsPerBlock, stream);
+  return cudaLaunchKernelEx(&per_words, emit_words_kernel, all, bitmap, cells);
 }
 
 SortedGrid take_sorted_grid(Workspace& workspace, int64_t num_rows) {

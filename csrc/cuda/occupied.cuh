@@ -33,7 +33,7 @@ struct BitmapGrids {
 
 // Where the results of each grid go.
 struct OccupiedCells {
-  int32_t* indices[kMaxGrids];  // [capacity, 4]
+  int32_t* indices[kMaxGrids];  // [capacity, 4], aligned to 16 bytes
   int32_t* counts[kMaxGrids];   // [capacity], cleared; or null
 };
 struct OccupiedSizes {

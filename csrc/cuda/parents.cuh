@@ -42,7 +42,8 @@ __global__ void find_parents_kernel(const ParentTables<Index> all) {
   if (i < table.voxels.size()) {
     const int32_t* index = table.voxels.indices + i * 4;
     typename Index::Walk walk(table.index);
-    row = walk.find(table.halved.key(index[0], index[1] / 2, index[2] / 2, index[3] / 2));
+    walk.go_to(table.halved.key(index[0], index[1] / 2, index[2] / 2, 0));
+    row = walk.find(index[3] / 2);
     if (row >= table.capacity) row = -1;
     if (row >= 0) atomicAdd(&table.counts[row], 1);
   }

@@ -18,16 +18,16 @@ struct RankedBitmap {
 
   static __device__ unsigned long long bit(int64_t key) { return 1ull << (key & 63); }
 
-  __device__ bool contains(int64_t key) const { return (words[key / 64] & bit(key)) != 0; }
+  __device__ bool contains(int64_t key) const { return (words[key >> 6] & bit(key)) != 0; }
 
-  // Sets the bit of a key; returns whether it was set before.
+  // Sets the bit of a key, which is not negative; returns whether it was set before.
   __device__ bool mark(int64_t key) const {
-    return (atomicOr(&words[key / 64], bit(key)) & bit(key)) != 0;
+    return (atomicOr(&words[key >> 6], bit(key)) & bit(key)) != 0;
   }
 
   // How many bits are set before this key's.
   __device__ uint32_t rank(int64_t key) const {
-    return ranks[key / 64] + __popcll(words[key / 64] & (bit(key) - 1));
+    return ranks[key >> 6] + __popcll(words[key >> 6] & (bit(key) - 1));
   }
 };
 

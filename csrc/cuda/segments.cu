@@ -13,6 +13,8 @@
 namespace elite_ops::cuda {
 namespace {
 
+constexpr int kBlockNumbers = 2 * kThreadsPerBlock;  // whose offsets one block finds
+
 struct Lists {
   int count;
   SegmentInput inputs[kMaxSegmentLists];
@@ -66,16 +68,27 @@ __global__ void number_kernel(const Lists lists, uint32_t* __restrict__ number,
   point[i] = static_cast<int32_t>(own_point);
 }
 
-// A search per segment, so that none waits for another, however many are empty.
+// A search per segment, so that none waits for another, however many are empty. Two warps first
+// find where the points of the block's segments lie.
 __global__ void offsets_kernel(const Lists lists, const uint32_t* __restrict__ sorted_number,
                                int32_t* __restrict__ offsets) {
-  const int64_t number = global_thread();
-  if (number >= lists.num_numbers()) return;
-  int l = 0;
-  while (number >= lists.first_number[l + 1]) ++l;
-  const int64_t begin = lists.first_point[l], end = lists.first_point[l + 1];
-  const int64_t place = lower_bound(sorted_number, begin, end, static_cast<uint32_t>(number));
-  offsets[number] = static_cast<int32_t>(place - begin);
+  __shared__ int64_t bounds[2];
+  const int64_t first = int64_t{blockIdx.x} * kBlockNumbers;
+  const int warp = static_cast<int>(threadIdx.x) / 32;
+  if (warp < 2) {
+    const auto number = static_cast<uint32_t>(first + warp * kBlockNumbers);
+    const int64_t place = warp_lower_bound(sorted_number, 0, lists.num_points(), number);
+    if (threadIdx.x % 32 == 0) bounds[warp] = place;
+  }
+  __syncthreads();
+  const int64_t last = min(first + kBlockNumbers, lists.num_numbers());
+  for (int64_t number = first + threadIdx.x; number < last; number += blockDim.x) {
+    const int64_t place =
+        lower_bound(sorted_number, bounds[0], bounds[1], static_cast<uint32_t>(number));
+    int l = 0;
+    while (number >= lists.first_number[l + 1]) ++l;
+    offsets[number] = static_cast<int32_t>(place - lists.first_point[l]);
+  }
 }
 
 // Sets `is_bad` and the flag where offsets are none.
@@ -127,8 +140,9 @@ cudaError_t build_segments(const SegmentInput* inputs, int num_lists, void* work
         buffers.sort_storage, buffers.sort_bytes, buffers.number, buffers.sorted_number,
         buffers.point, order, num_points, 0, bits, stream));
   }
-  const cudaLaunchConfig_t per_number = one_thread_per(num_numbers, stream);
-  return cudaLaunchKernelEx(&per_number, offsets_kernel, lists,
+  const int64_t blocks = (num_numbers + kBlockNumbers - 1) / kBlockNumbers;
+  const cudaLaunchConfig_t per_numbers = launch_config(blocks, kThreadsPerBlock, stream);
+  return cudaLaunchKernelEx(&per_numbers, offsets_kernel, lists,
                             static_cast<const uint32_t*>(buffers.sorted_number), offsets);
 }
 

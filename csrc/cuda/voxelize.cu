@@ -16,13 +16,22 @@ struct PointGrids {
   BitmapGrids all;
   OccupiedCells cells;
   int32_t* inverse[kMaxGrids];  // null where points are not what the grid is of
+  int halved_by[kMaxGrids];  // the grid that halves this one, whose cells are found with it; or -1
+  bool is_found[kMaxGrids];  // whether that is how this grid's cells are found
   int64_t batch_size;
-
-  // The key of a point in a grid, in the common bitmap.
-  __device__ int64_t key(int g, const PointRange& range, const float* p, int64_t sample) const {
-    return all.first_word[g] * 64 + all.grids[g].key(range, p, sample);
-  }
 };
+
+// Neighbouring points of a scan mostly share a voxel. This is the number of points from this lane's
+// on that do, where it is the first of them; else 0. So few lanes have something to add to what all
+// points of a voxel share. The whole warp calls this; a key below 0 is none.
+__device__ int first_of_run(int32_t key) {
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const int32_t before = __shfl_up_sync(0xffffffffu, key, 1);
+  const bool is_first = lane == 0 || key != before;
+  const unsigned later = __ballot_sync(0xffffffffu, is_first) & (~1u << lane);
+  const int next = later == 0 ? 32 : __ffs(static_cast<int>(later)) - 1;
+  return is_first && key >= 0 ? next - lane : 0;
+}
 
 __device__ bool is_sample(int64_t sample, int64_t batch_size) {
   return sample >= 0 && sample < batch_size;
@@ -36,41 +45,78 @@ __device__ bool has_voxel(const PointRange& range, const float* p, int64_t sampl
   return false;
 }
 
+// The cell of a point in a grid of the bitmap, or none.
+struct Cell {
+  int32_t batch = 0, x = 0, y = 0, z = 0;
+  bool exists = false;
+
+  // As VoxelGrid's, or -1.
+  __device__ int32_t key(const VoxelGrid& grid) const {
+    static_assert(kMaxBitmapWords * 64 <= INT32_MAX, "the keys of a grid fit in 32 bits");
+    const int32_t column = (batch * grid.shape[0] + x) * grid.shape[1] + y;
+    return exists ? column * ((grid.shape[2] + 63) & ~63) + z : -1;
+  }
+  __device__ Cell halved() const { return {batch, x / 2, y / 2, z / 2, exists}; }
+};
+
+// A point of the thread, or none: the threads of a warp stay together.
+struct Point {
+  float xyz[3] = {};
+  int64_t sample = 0;
+  bool exists = false;
+
+  __device__ Point(const PointRows& points, int64_t i) : exists(i < points.num_points) {
+    if (!exists) return;
+    const float* p = points.at(i);
+#pragma unroll
+    for (int axis = 0; axis < 3; ++axis) xyz[axis] = p[axis];
+    sample = points.sample(i);
+  }
+  __device__ Cell cell(const VoxelGrid& grid, const PointRange& range) const {
+    if (!exists) return {};
+    return {static_cast<int32_t>(sample), grid.cell(range, xyz, 0), grid.cell(range, xyz, 1),
+            grid.cell(range, xyz, 2), true};
+  }
+};
+
 __global__ void mark_points_kernel(PointRows points, PointRange range, PointGrids grids,
                                    RankedBitmap bitmap, int32_t* error_flag) {
-  const int64_t i = global_thread();
-  if (i >= points.num_points) return;
-  const float* p = points.at(i);
-  const int64_t sample = points.sample(i);
-  if (!has_voxel(range, p, sample, grids.batch_size, error_flag)) return;
+  Point point(points, global_thread());
+  point.exists =
+      point.exists && has_voxel(range, point.xyz, point.sample, grids.batch_size, error_flag);
+  const auto mark = [&](const Cell& cell, int g) {
+    const int32_t own = cell.key(grids.all.grids[g]);
+    const int64_t key = grids.all.first_word[g] * 64 + own;
+    // Reading first spares many atomics.
+    if (first_of_run(own) > 0 && !bitmap.contains(key)) bitmap.mark(key);
+  };
   for (int g = 0; g < grids.all.count; ++g) {
-    const int64_t key = grids.key(g, range, p, sample);
-    // Points of a voxel are many, and mostly neighbours: reading first spares them the atomic.
-    if (!bitmap.contains(key)) bitmap.mark(key);
+    if (grids.is_found[g]) continue;
+    const Cell cell = point.cell(grids.all.grids[g], range);
+    mark(cell, g);
+    if (grids.halved_by[g] >= 0) mark(cell.halved(), grids.halved_by[g]);
   }
 }
 
 __global__ void assign_points_kernel(PointRows points, PointRange range, PointGrids grids,
                                      RankedBitmap bitmap) {
   const int64_t i = global_thread();
-  if (i >= points.num_points) return;
   const BitmapGrids& all = grids.all;
-  const float* p = points.at(i);
-  const int64_t sample = points.sample(i);
-  const bool inside = range.contains(p) && is_sample(sample, grids.batch_size);
+  Point point(points, i);
+  point.exists =
+      point.exists && range.contains(point.xyz) && is_sample(point.sample, grids.batch_size);
   for (int g = 0; g < all.count; ++g) {
     if (grids.inverse[g] == nullptr) continue;
+    const int32_t key = point.cell(all.grids[g], range).key(all.grids[g]);
     int32_t row = -1;
-    if (inside) {
-      const uint32_t rank = bitmap.rank(grids.key(g, range, p, sample));
-      row = static_cast<int32_t>(rank - bitmap.ranks[all.first_word[g]]);
-      if (row < all.capacity[g]) {
-        atomicAdd(&grids.cells.counts[g][row], 1);
-      } else {
-        row = -1;
-      }
+    if (key >= 0) {
+      const int64_t first = all.first_word[g];
+      row = static_cast<int32_t>(bitmap.rank(first * 64 + key) - bitmap.ranks[first]);
+      if (row >= all.capacity[g]) row = -1;
     }
-    grids.inverse[g][i] = row;
+    const int run = first_of_run(row);
+    if (run > 0) atomicAdd(&grids.cells.counts[g][row], run);
+    if (i < points.num_points) grids.inverse[g][i] = row;
   }
 }
 
@@ -107,8 +153,20 @@ struct Scratch {
         all.add(a.grids[g].grid, a.grids[g].capacity);
       }
     }
+    for (int b = 0; b < all.count; ++b) relate(a, b);
     bitmap = take_bitmap(workspace, all.num_words());
     bytes = workspace.bytes();
+  }
+
+  // Finds out which of the bitmap's grids halves grid `b` of it, a grid of points, if one does.
+  void relate(const VoxelizeArguments& a, int b) {
+    int& halved_by = by_bitmap.halved_by[b];
+    halved_by = -1;
+    if (a.grids[bitmap_grid[b]].of != kOfPoints) return;
+    for (int other = 0; other < by_bitmap.all.count && halved_by < 0; ++other) {
+      if (a.grids[bitmap_grid[other]].of == bitmap_grid[b]) halved_by = other;
+    }
+    if (halved_by >= 0) by_bitmap.is_found[halved_by] = true;
   }
 
   // The rows of a sorted grid's keys.
