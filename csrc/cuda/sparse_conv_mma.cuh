@@ -6,7 +6,6 @@
 #include <type_traits>
 
 #include "sparse_conv.h"
-#include "sparse_conv_weight_tile.cuh"
 
 namespace elite_ops::cuda::tensor_core {
 
@@ -34,14 +33,6 @@ bool supports(const SparseConvArguments<T>& args, bool allow_tf32) {
                                residuals[1].data, residuals[2].data, residuals[3].data});
 }
 
-// Whether `weight_partials` can: channels of both sides in multiples of 16, and both matrices.
-template <typename T>
-bool supports_weight(const SparseConvShape& shape, bool allow_tf32, const T* features,
-                     const T* grad_out) {
-  return has_products_of<T>(allow_tf32) && shape.c_in % 16 == 0 && shape.c_out % 16 == 0 &&
-         starts_on_vector(features) && starts_on_vector(grad_out);
-}
-
 // Tiles of 64 or 128 rows and 64 columns, each computed by a block of its own; in a padded
 // buffer, fewer blocks go from one tile of 64 rows to the next.
 template <typename T>
@@ -62,9 +53,5 @@ template <typename T>
 cudaError_t forward_warpgroup_64(const SparseConvArguments<T>& args, cudaStream_t stream);
 template <typename T>
 cudaError_t forward_warpgroup_128(const SparseConvArguments<T>& args, cudaStream_t stream);
-
-// The first stage of the weight gradient, on one block a tile, offset and split.
-template <typename T>
-cudaError_t weight_partials(const WeightArguments<T>& args, int64_t blocks, cudaStream_t stream);
 
 }  // namespace elite_ops::cuda::tensor_core
