@@ -99,16 +99,15 @@ __device__ __forceinline__ Share find_share(const PairLists& lists, int32_t want
   return {-1, 0, 0, 0, 0};
 }
 
-// Where the segments of one offset start and end, a lane each.
+// Where the segments of one offset end among its pairs, a lane each.
 struct Segments {
-  int32_t begin, end;
+  int32_t end;
 
   __device__ __forceinline__ Segments(const PairLists& lists, int32_t offset) {
     const int lane = static_cast<int>(threadIdx.x) % 32;
     const int32_t count =
         lane < lists.segments ? lists.counts[lane * lists.num_offsets + offset] : 0;
     end = sum_up_to(count, lane);
-    begin = end - count;
   }
 
   // Starts copies of the pairs [first, last) of the offset to shared memory. Called by all threads
@@ -117,6 +116,8 @@ struct Segments {
   __device__ __forceinline__ void copy(const PairLists& lists, int32_t offset, int32_t first,
                                        int32_t last, int2* to) const {
     const int thread = static_cast<int>(threadIdx.x);
+    const int32_t below = __shfl_up_sync(0xffffffffu, end, 1);
+    const int32_t begin = thread % 32 == 0 ? 0 : below;
     unsigned meeting = __ballot_sync(0xffffffffu, begin < last && end > first);
     for (; meeting != 0; meeting &= meeting - 1) {
       const int segment = __ffs(static_cast<int>(meeting)) - 1;

@@ -21,9 +21,9 @@ struct WeightArguments {
 
 struct WeightBlock {
   Share share;
-  int64_t first_row;     // the first input channel
-  int64_t first_column;  // the first output channel
-  int64_t partial;       // where the matrix [c_in, c_out] of the share starts
+  uint32_t number;       // of the share, and so of its sums
+  int32_t first_row;     // the first input channel
+  int32_t first_column;  // the first output channel
 };
 
 inline int64_t weight_tiles(const SparseConvShape& shape, int64_t tile) {
@@ -38,14 +38,21 @@ __device__ __forceinline__ WeightBlock weight_block(const WeightArguments<T>& ar
   const uint32_t share = blockIdx.x / (rows * columns), tile = blockIdx.x % (rows * columns);
   WeightBlock block;
   block.share = find_share(args.lists, args.wanted_shares, static_cast<int32_t>(share));
-  block.first_row = static_cast<int64_t>(tile / columns) * args.tile;
-  block.first_column = static_cast<int64_t>(tile % columns) * args.tile;
-  block.partial = share * args.shape.c_in * args.shape.c_out;
+  block.number = share;
+  block.first_row = static_cast<int32_t>(tile / columns) * args.tile;
+  block.first_column = static_cast<int32_t>(tile % columns) * args.tile;
   if (tile == 0 && threadIdx.x == 0 && block.share.offset >= 0 &&
       share == static_cast<uint32_t>(block.share.first_share)) {
     args.shares[block.share.offset] = make_int2(block.share.first_share, block.share.count);
   }
   return block;
+}
+
+// Where the sums of a block's share start.
+template <typename T>
+__device__ __forceinline__ accumulate_t<T>* sums_of(const WeightArguments<T>& args,
+                                                    const WeightBlock& block) {
+  return args.partials + block.number * args.shape.c_in * args.shape.c_out;
 }
 
 }  // namespace elite_ops::cuda

@@ -69,8 +69,7 @@ __global__ void __launch_bounds__(kWeightThreads) weight_kernel(const WeightArgu
 #pragma unroll
     for (int n = 0; n < kWeightMicro; ++n) {
       const int64_t c_out = block.first_column + column + n * kWeightLane;
-      if (c_out < shape.c_out)
-        args.partials[block.partial + c_in * shape.c_out + c_out] = sums[m][n];
+      if (c_out < shape.c_out) sums_of(args, block)[c_in * shape.c_out + c_out] = sums[m][n];
     }
   }
 }

@@ -62,7 +62,7 @@ class Loader {
         in_bytes_(static_cast<uint32_t>(args.shape.c_in * sizeof(T))),
         out_bytes_(static_cast<uint32_t>(args.shape.c_out * sizeof(T))) {
     const int channel = static_cast<int>(threadIdx.x) % Tiles::kVectors * Tiles::kPerVector;
-    const int64_t c_in = block.first_row + channel, c_out = block.first_column + channel;
+    const int c_in = block.first_row + channel, c_out = block.first_column + channel;
     place_ = element<T, kTile>(pair_, channel);
     least_in_ = c_in < args.shape.c_in ? 0 : INT32_MAX;
     least_out_ = c_out < args.shape.c_out ? 0 : INT32_MAX;
@@ -103,14 +103,8 @@ class WarpTile {
  public:
   using Tiles = Tiling<T, kTile>;
 
-  __device__ __forceinline__ WarpTile()
-      : lane_(static_cast<int>(threadIdx.x) % 32),
-        team_(static_cast<int>(threadIdx.x) / 32 / Tiles::kTeamWarps) {
-    constexpr int kSide = kTile / Tiles::kWarpColumns;
-    const int warp = static_cast<int>(threadIdx.x) / 32 % Tiles::kTeamWarps;
-    row_ = warp / kSide * kWarpRows;
-    column_ = warp % kSide * Tiles::kWarpColumns;
-    const int first = team_ * kTeamParts * Tiles::kPartPairs * kTile;
+  __device__ __forceinline__ WarpTile() {
+    const int first = team() * kTeamParts * Tiles::kPartPairs * kTile;
 #pragma unroll
     for (int i = 0; i < kLefts; ++i) left_[i] = first + left_element(i);
 #pragma unroll
@@ -144,13 +138,13 @@ class WarpTile {
       constexpr int kTeamThreads = Tiles::kTeamWarps * 32;
       float* const mine = exchange + static_cast<int>(threadIdx.x) % kTeamThreads;
       __syncthreads();
-      if (team_ > 0) {
+      if (team() > 0) {
         for_each_sum([&](int i, float& sum) {
-          mine[((team_ - 1) * Tiles::kSums + i) * kTeamThreads] = sum;
+          mine[((team() - 1) * Tiles::kSums + i) * kTeamThreads] = sum;
         });
       }
       __syncthreads();
-      if (team_ > 0) return false;
+      if (team() > 0) return false;
 #pragma unroll
       for (int team = 0; team < Tiles::kTeams - 1; ++team) {
         for_each_sum(
@@ -164,15 +158,15 @@ class WarpTile {
                                         const WeightBlock& block) const {
 #pragma unroll
     for (int i = 0; i < kWarpRows / 8; ++i) {
-      const int64_t row = block.first_row + row_ + i * 8 + lane_ / 4;
-      if (row >= args.shape.c_in) continue;
-      float* const to = args.partials + block.partial + row * args.shape.c_out;
+      const int c_in = block.first_row + row() + i * 8 + lane() / 4;
+      if (c_in >= args.shape.c_in) continue;
+      float* const to = sums_of(args, block) + c_in * args.shape.c_out;
 #pragma unroll
       for (int tile = 0; tile < Tiles::kWarpColumns / 8; ++tile) {
-        const int64_t column = block.first_column + column_ + tile * 8 + lane_ % 4 * 2;
+        const int c_out = block.first_column + column() + tile * 8 + lane() % 4 * 2;
         const float (&sums)[4] = sums_[i / 2][tile];
-        if (column < args.shape.c_out) {
-          *reinterpret_cast<float2*>(to + column) =
+        if (c_out < args.shape.c_out) {
+          *reinterpret_cast<float2*>(to + c_out) =
               make_float2(sums[i % 2 * 2], sums[i % 2 * 2 + 1]);
         }
       }
@@ -180,6 +174,20 @@ class WarpTile {
   }
 
  private:
+  static constexpr int kSide = kTile / Tiles::kWarpColumns;  // warps beside each other
+
+  // Places are formed again where they are needed: registers are scarce in the loop.
+  __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x) % 32; }
+  __device__ __forceinline__ static int team() {
+    return static_cast<int>(threadIdx.x) / 32 / Tiles::kTeamWarps;
+  }
+  __device__ __forceinline__ static int row() {
+    return static_cast<int>(threadIdx.x) / 32 % Tiles::kTeamWarps / kSide * kWarpRows;
+  }
+  __device__ __forceinline__ static int column() {
+    return static_cast<int>(threadIdx.x) / 32 % kSide * Tiles::kWarpColumns;
+  }
+
   // Where this lane finds its elements of a part, but for multiples of 4 pairs: an address for
   // each ldmatrix in 16-bit types, for each 8 channels in tf32.
   static constexpr int kLefts = kWarpRows / 16 * static_cast<int>(sizeof(T)) / 2;
@@ -187,16 +195,16 @@ class WarpTile {
 
   __device__ __forceinline__ int left_element(int i) const {
     if constexpr (sizeof(T) == 2) {
-      return element<T, kTile>(lane_ / 16 * 8 + lane_ % 8, row_ + i * 16 + lane_ / 8 % 2 * 8);
+      return element<T, kTile>(lane() / 16 * 8 + lane() % 8, row() + i * 16 + lane() / 8 % 2 * 8);
     } else {
-      return element<T, kTile>(lane_ % 4, row_ + i * 8 + lane_ / 4);
+      return element<T, kTile>(lane() % 4, row() + i * 8 + lane() / 4);
     }
   }
   __device__ __forceinline__ int right_element(int i) const {
     if constexpr (sizeof(T) == 2) {
-      return element<T, kTile>(lane_ % 16, column_ + i * 16 + lane_ / 16 * 8);
+      return element<T, kTile>(lane() % 16, column() + i * 16 + lane() / 16 * 8);
     } else {
-      return element<T, kTile>(lane_ % 4, column_ + i * 8 + lane_ / 4);
+      return element<T, kTile>(lane() % 4, column() + i * 8 + lane() / 4);
     }
   }
 
@@ -246,7 +254,6 @@ class WarpTile {
     }
   }
 
-  int lane_, team_, row_, column_;
   int left_[kLefts], right_[kRights];
   float sums_[kWarpRows / 16][Tiles::kWarpColumns / 8][4] = {};
 };
@@ -275,12 +282,11 @@ __global__ void __launch_bounds__(Tiling<T, kTile>::kThreads, Tiling<T, kTile>::
       cp_async_commit();  // an empty group at the end, so that the wait below always counts alike
     };
     for (int step = 0; step < kStages - 1; ++step) load_step(step, step);
-    for (int step = 0, stage = 0, filled = kStages - 1; step < steps; ++step) {
+    for (int step = 0, stage = 0; step < steps; ++step) {
       cp_async_wait<kStages - 2>();
       __syncthreads();  // the step has arrived, and everybody is done with the stage filled next
-      load_step(step + kStages - 1, filled);
+      load_step(step + kStages - 1, stage > 0 ? stage - 1 : kStages - 1);
       tile.multiply(shared.a[stage], shared.b[stage]);
-      filled = stage;
       stage = stage + 1 < kStages ? stage + 1 : 0;
     }
   }

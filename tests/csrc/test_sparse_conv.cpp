@@ -350,7 +350,7 @@ CASE(rows_that_do_not_start_on_16_bytes) {
   check_forward<__half>({9, 9, 3, 16, 16}, 1, false, false, 1);
 }
 
-CASE(weight_gradient_over_several_splits) {
+CASE(weight_gradient_over_several_shares) {
   check_backward_weight<float>({100, 5000, 1, 4, 4}, 0.1f, true);
 }
 
