@@ -6,7 +6,6 @@
 #include <type_traits>
 
 #include "sparse_conv.h"
-#include "sparse_conv_weight_tile.cuh"
 
 namespace elite_ops::cuda::tensor_core {
 
@@ -32,14 +31,6 @@ bool supports(const SparseConvArguments<T>& args, bool allow_tf32) {
          all_start_on_vectors({args.features, args.weight, args.shortcut.features,
                                args.shortcut.weight, args.epilogue.bias, residuals[0].data,
                                residuals[1].data, residuals[2].data, residuals[3].data});
-}
-
-// Whether `weight_partials` can: channels of both sides in multiples of 16, and both matrices.
-template <typename T>
-bool supports_weight(const SparseConvShape& shape, bool allow_tf32, const T* features,
-                     const T* grad_out) {
-  return has_products_of<T>(allow_tf32) && shape.c_in % 16 == 0 && shape.c_out % 16 == 0 &&
-         starts_on_vector(features) && starts_on_vector(grad_out);
 }
 
 // Tiles of 64 or 128 rows and 64 columns, each computed by a block of its own; in a padded
@@ -69,9 +60,5 @@ cudaError_t forward_warpgroup_128(const SparseConvArguments<T>& args, cudaStream
 // Gathered rows in registers; the numbers are those of Config in sparse_conv_direct.cu.
 template <typename T, int kWarps, int kRowTiles, int kPanels, int kWarpsAtOnce>
 cudaError_t forward_direct(const SparseConvArguments<T>& args, cudaStream_t stream);
-
-// The first stage of the weight gradient, on one block a tile, offset and split.
-template <typename T>
-cudaError_t weight_partials(const WeightArguments<T>& args, int64_t blocks, cudaStream_t stream);
 
 }  // namespace elite_ops::cuda::tensor_core

@@ -2,11 +2,12 @@
 #pragma once
 
 #include "launch.cuh"
-#include "sparse_conv_weight_tile.cuh"
+#include "sparse_conv_weight.cuh"
 
 namespace elite_ops::cuda {
 namespace general {
 
+constexpr int kWeightTile = 64;
 constexpr int kPairDepth = 16;  // pairs in shared memory at a time
 constexpr int kWeightThreads = 256;
 constexpr int kWeightMicro = 4;  // a thread owns 4 x 4 sums
@@ -15,30 +16,32 @@ constexpr int kWeightLane = kWeightTile / kWeightMicro;
 template <typename T>
 __global__ void __launch_bounds__(kWeightThreads) weight_kernel(const WeightArguments<T> args) {
   using Sum = accumulate_t<T>;
-  __shared__ Pairs<kWeightThreads, kWeightThreads> pairs;
+  __shared__ int2 pairs[kListedPairs + kPairDepth];
   __shared__ Sum a[kPairDepth][kWeightTile];
   __shared__ Sum b[kPairDepth][kWeightTile];
   const SparseConvShape& shape = args.shape;
   const WeightBlock block = weight_block(args);
+  const Share& share = block.share;
+  if (share.offset < 0) return;
+  const Segments segments(args.lists, share.offset);
   const int thread = static_cast<int>(threadIdx.x);
   const int row = thread / kWeightLane, column = thread % kWeightLane;
   Sum sums[kWeightMicro][kWeightMicro] = {};
 
-  for (int64_t i = block.begin; i < block.end; i += kWeightThreads) {
-    const int count = pairs.collect(args, block, i);
-    for (int first = 0; first < count; first += kPairDepth) {
+  for (int32_t begin = share.begin; begin < share.end; begin += kListedPairs) {
+    const int32_t end = begin + kListedPairs < share.end ? begin + kListedPairs : share.end;
+    list_share<kWeightThreads, kPairDepth>(args.lists, segments, share.offset, begin, end, pairs);
+    for (int first = 0; first < end - begin; first += kPairDepth) {
       for (int e = thread; e < kWeightTile * kPairDepth; e += kWeightThreads) {
-        const int depth = e / kWeightTile, channel = e % kWeightTile, pair = first + depth;
+        const int depth = e / kWeightTile, channel = e % kWeightTile;
         const int64_t c_in = block.first_row + channel, c_out = block.first_column + channel;
-        const bool exists = pair < count;
-        a[depth][channel] =
-            exists && c_in < shape.c_in
-                ? static_cast<Sum>(args.features[pairs.in[pair] * shape.c_in + c_in])
-                : Sum(0);
-        b[depth][channel] =
-            exists && c_out < shape.c_out
-                ? static_cast<Sum>(args.grad_out[(i + pairs.out[pair]) * shape.c_out + c_out])
-                : Sum(0);
+        const int2 pair = pairs[first + depth];
+        a[depth][channel] = pair.x >= 0 && c_in < shape.c_in
+                                ? static_cast<Sum>(args.features[pair.x * shape.c_in + c_in])
+                                : Sum(0);
+        b[depth][channel] = pair.x >= 0 && c_out < shape.c_out
+                                ? static_cast<Sum>(args.grad_out[pair.y * shape.c_out + c_out])
+                                : Sum(0);
       }
       __syncthreads();
 #pragma unroll
@@ -66,8 +69,7 @@ __global__ void __launch_bounds__(kWeightThreads) weight_kernel(const WeightArgu
 #pragma unroll
     for (int n = 0; n < kWeightMicro; ++n) {
       const int64_t c_out = block.first_column + column + n * kWeightLane;
-      if (c_out < shape.c_out)
-        args.partials[block.partial + c_in * shape.c_out + c_out] = sums[m][n];
+      if (c_out < shape.c_out) sums_of(args, block)[c_in * shape.c_out + c_out] = sums[m][n];
     }
   }
 }

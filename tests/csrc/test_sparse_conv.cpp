@@ -51,13 +51,18 @@ void check_forward(SparseConvShape shape, float density, bool fused, bool tf32 =
 }
 
 template <typename T>
+size_t workspace_bytes(const SparseConvShape& shape) {
+  return cuda::sparse_conv_backward_weight_workspace_bytes<T>(shape);
+}
+
+template <typename T>
 void check_backward_weight(SparseConvShape shape, float density, bool repeats = false,
                            bool tf32 = false) {
   harness::Random random(shape.num_out * 100 + shape.c_out);
   const Table table = random_table(random, shape, density);
   const DeviceArray<T> features(random.uniform_vector<T>(shape.num_in * shape.c_in, 0, 1));
   const DeviceArray<T> grad_out(random.uniform_vector<T>(shape.num_out * shape.c_out, 0, 1));
-  std::vector<char> workspace(cuda::sparse_conv_backward_weight_workspace_bytes<T>(shape) + 16);
+  std::vector<char> workspace(workspace_bytes<T>(shape));
   std::vector<T> out(shape.num_offsets * shape.c_in * shape.c_out);
   int32_t error_flag = 0;
   const auto run = [&] {
@@ -129,7 +134,7 @@ CASE(rows_outside_are_left_out_and_reported) {
       CHECK(out[0] == 0 && out[16] == 16 && out[32] == 0);
 
       error_flag = 0;
-      std::vector<float> workspace(256);
+      std::vector<char> workspace(workspace_bytes<float>(shape));
       CHECK(cuda::sparse_conv_backward_weight<float>(
                 shape, features.data, out.data(), neighbors.data(), workspace.data(), tf32,
                 grad_weight.data(), &error_flag, nullptr) == cudaSuccess);
@@ -158,6 +163,24 @@ CASE(weight_gradient_on_tensor_cores) {
   check_backward_weight<float>({90, 150, 3, 64, 80}, 0.6f, false, true);
   check_backward_weight<__half>({90, 3000, 1, 16, 16}, 0.5f, true);
 }
+
+// 32, 64 and 128 channels a tile, which they fill or don't, and several tiles.
+CASE(weight_gradient_in_tiles) {
+  check_backward_weight<__half>({90, 150, 2, 8, 32}, 0.6f);
+  check_backward_weight<__half>({90, 150, 2, 24, 104}, 0.6f);
+  check_backward_weight<__nv_bfloat16>({90, 150, 2, 128, 128}, 0.6f);
+  check_backward_weight<__half>({90, 70, 2, 136, 200}, 0.6f);
+  check_backward_weight<float>({90, 150, 2, 4, 28}, 0.6f, false, true);
+  check_backward_weight<float>({90, 150, 2, 68, 132}, 0.6f, false, true);
+}
+
+CASE(weight_gradient_of_more_offsets_than_lanes) {
+  check_backward_weight<__half>({90, 70, 343, 16, 16}, 0.1f);
+  check_backward_weight<float>({90, 70, 75, 5, 3}, 0.1f);
+}
+
+// More rows than segments of one turn hold, and more pairs than shares of one list.
+CASE(weight_gradient_of_many_pairs) { check_backward_weight<__half>({500, 80000, 9, 8, 8}, 1); }
 
 CASE(more_offsets_than_a_batch) {
   check_forward<__half>({90, 70, 75, 16, 16}, 0.05f, true);
@@ -357,7 +380,7 @@ CASE(rows_that_do_not_start_on_16_bytes) {
   check_forward<__half>({9, 9, 3, 16, 16}, 1, false, false, 1);
 }
 
-CASE(weight_gradient_over_several_splits) {
+CASE(weight_gradient_over_several_shares) {
   check_backward_weight<float>({100, 5000, 1, 4, 4}, 0.1f, true);
 }
 
@@ -380,7 +403,7 @@ CASE(element_offsets_need_more_than_32_bits) {
   for (const bool tf32 : {false, true}) {
     int32_t error_flag = 0;
     const DeviceArray<float> grad_out(want);
-    std::vector<float> workspace(256);
+    std::vector<char> workspace(workspace_bytes<float>(shape));
     const auto args =
         arguments<float>(shape, features, weight.data, &last, out.data(), &error_flag);
     CHECK(cuda::sparse_conv(args, tf32, kAutomatic, nullptr) == cudaSuccess);

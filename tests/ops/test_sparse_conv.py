@@ -139,7 +139,7 @@ def test_equals_reference(
         assert_close(g.double(), w, rtol=tolerance, atol=tolerance * max(scale, 1e-3))
 
 
-@pytest.mark.parametrize("channels", [(256, 64), (64, 256)])
+@pytest.mark.parametrize("channels", [(256, 64), (64, 256), (136, 72)])
 def test_many_channels(device: torch.device, channels: tuple[int, int]) -> None:
     kernel_map = move(submanifold_map(random_indices(65)), device)
     inputs = random_inputs(kernel_map, *channels)
