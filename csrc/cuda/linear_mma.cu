@@ -1,0 +1,189 @@
+// Linear maps on tensor cores. A block keeps the weights of its columns in shared memory; its warps
+// walk slabs of 16 rows, and none waits for another. A slab's features go to registers, once; those
+// of the next slab come while this one's sums are finished and written.
+#include <algorithm>
+
+#include "common/num_rows.h"
+#include "dynamic_shared.cuh"
+#include "launch.cuh"
+#include "linear_mma.cuh"
+#include "linear_rows.cuh"
+#include "sparse_conv_rows.cuh"
+
+namespace elite_ops::cuda::tensor_core {
+namespace {
+
+constexpr int kWarps = 8;
+constexpr int kThreads = kWarps * 32;
+
+// kPartBytes: the part of a row that is in registers at a time. kWidth: the columns of a tile.
+template <typename Element, int kPartBytes, int kWidth_>
+struct Config {
+  using T = Element;
+  using Part = SlabPart<T, kPartBytes>;
+  static constexpr int kWidth = kWidth_;
+  static constexpr int kBlocksPerSm = kPartBytes == 256 && kWidth == 64 ? 2 : 3;
+  static size_t bytes_of_tile(int64_t c_in) {
+    return (c_in * sizeof(T) + sizeof(float)) * kWidth;  // weights and bias
+  }
+};
+
+// How the tiles of kWidth columns are dealt out to blocks.
+struct ColumnTiles {
+  int count;
+  int of_block;
+
+  ELITE_HOST_DEVICE unsigned across() const { return (count + of_block - 1) / of_block; }
+};
+
+// How slabs are dealt out to warps, round by round: neighbours to the warps of a block, but those
+// of the last round, which may not suffice for all, to as many blocks as there are.
+struct Slabs {
+  unsigned count;
+  unsigned blocks;
+
+  __device__ __forceinline__ unsigned at(unsigned round, unsigned block, unsigned warp) const {
+    const unsigned first = round * blocks * kWarps;
+    return first +
+           (count - first >= blocks * kWarps ? block * kWarps + warp : warp * blocks + block);
+  }
+};
+
+template <typename C>
+__device__ __forceinline__ void load_bias(const typename C::T* bias, int64_t c_out,
+                                          int64_t first_column, int columns, float* to) {
+  for (int i = static_cast<int>(threadIdx.x); i < columns; i += kThreads) {
+    const bool exists = bias && first_column + i < c_out;
+    to[i] = exists ? static_cast<float>(bias[first_column + i]) : 0.f;
+  }
+}
+
+template <typename C>
+__global__ void __launch_bounds__(kThreads, C::kBlocksPerSm)
+    linear_kernel(const LinearArguments<typename C::T> args, const ColumnTiles columns) {
+  using T = typename C::T;
+  using Part = typename C::Part;
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const auto num_rows = static_cast<uint32_t>(valid_rows(args.num_rows, args.num_out));
+  const int c_in = static_cast<int>(args.c_in), parts = c_in / Part::kChannels;
+  const unsigned block = blockIdx.x / columns.across();
+  const int first_tile = static_cast<int>(blockIdx.x % columns.across()) * columns.of_block;
+  const int tiles = min(columns.of_block, columns.count - first_tile);
+  const int64_t first_column = int64_t{first_tile} * C::kWidth;
+  T* const weights = dynamic_shared<T>();
+  auto* const bias = reinterpret_cast<float*>(weights + tiles * c_in * C::kWidth);
+
+  // Before it is known whether there is a row: both numbers come from far away.
+  load_weights_of_parts<Part, C::kWidth, kThreads>(args.weight, c_in, args.c_out, first_column,
+                                                   tiles, weights);
+  cp_async_commit();
+  load_bias<C>(args.epilogue.bias, args.c_out, first_column, tiles * C::kWidth, bias);
+
+  const Slabs slabs{(num_rows + kSlabRows - 1) / kSlabRows, gridDim.x / columns.across()};
+  unsigned slab = slabs.at(0, block, warp);
+  bool outside = false;
+  RowPair rows = RowPair::fetch(args.features, slab * kSlabRows + lane / 4, num_rows);
+  rows.check(args.features, outside);
+  Part part;
+  part.load(args.features.data, c_in, rows.rows, lane);
+  cp_async_wait<0>();
+  __syncthreads();
+
+  for (unsigned round = 1; slab < slabs.count; ++round) {
+    const uint32_t first_row = slab * kSlabRows + lane / 4;
+    const unsigned next_slab = slabs.at(round, block, warp);
+    RowPair next_rows = RowPair::fetch(args.features, next_slab * kSlabRows + lane / 4, num_rows);
+    RowPair residual_rows[kMaxResiduals];
+#pragma unroll
+    for (int r = 0; r < kMaxResiduals; ++r) {
+      const GatheredRows<T>& residual = args.epilogue.residuals[r];
+      if (residual.data) residual_rows[r] = RowPair::fetch(residual, first_row, num_rows);
+    }
+    for (int tile = 0; tile < tiles; ++tile) {
+      SlabSums<T, C::kWidth> sums;
+      for (int p = 0; p < parts; ++p) {
+        if (parts > 1 && tile + p > 0) {
+          part.load(args.features.data + p * Part::kChannels, c_in, rows.rows, lane);
+        }
+        part.template multiply<C::kWidth>(weights + (tile * c_in + p * Part::kChannels) * C::kWidth,
+                                          lane, sums.tiles());
+      }
+      sums.clear_missing(rows);
+      if (tile + 1 == tiles) {
+        next_rows.check(args.features, outside);
+        part.load(args.features.data, c_in, next_rows.rows, lane);
+      }
+      const int64_t column = first_column + tile * C::kWidth, left = args.c_out - column;
+      sums.add_bias(bias + tile * C::kWidth, lane);
+#pragma unroll
+      for (int r = 0; r < kMaxResiduals; ++r) {
+        const GatheredRows<T>& residual = args.epilogue.residuals[r];
+        if (!residual.data) continue;
+        residual_rows[r].check(residual, outside);
+        sums.add(residual.data + column, residual_rows[r], args.c_out, left, lane);
+      }
+      sums.activate(args.epilogue.negative_slope);
+      sums.store(args.out + column, first_row, num_rows, args.c_out, left, lane);
+    }
+    rows = next_rows;
+    slab = next_slab;
+  }
+  report_if(outside, args.error_flag);
+}
+
+constexpr size_t kMostSharedBytes = 72 * 1024;  // of a block: three fit on sm_90
+
+template <typename C>
+cudaError_t launch(const LinearArguments<typename C::T>& args, cudaStream_t stream) {
+  constexpr auto kernel = linear_kernel<C>;
+  const size_t bytes_of_tile = C::bytes_of_tile(args.c_in);
+  const int64_t tiles = (args.c_out + C::kWidth - 1) / C::kWidth;
+  const int64_t of_block = std::min(tiles, static_cast<int64_t>(kMostSharedBytes / bytes_of_tile));
+  const ColumnTiles columns{static_cast<int>(tiles), static_cast<int>(of_block)};
+  int device = 0, multiprocessors = 0;
+  ELITE_CUDA_TRY(cudaGetDevice(&device));
+  ELITE_CUDA_TRY(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
+  // The most, not what this one needs: another thread may be launching it with more.
+  ELITE_CUDA_TRY(
+      cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostSharedBytes));
+  const int64_t slabs = (args.num_out + kSlabRows - 1) / kSlabRows;
+  const int64_t at_once = int64_t{multiprocessors} * C::kBlocksPerSm / columns.across();
+  const int64_t blocks = std::max<int64_t>(1, std::min(slabs, at_once)) * columns.across();
+  const cudaLaunchConfig_t config =
+      launch_config(blocks, kThreads, stream, of_block * bytes_of_tile);
+  return cudaLaunchKernelEx(&config, kernel, args, columns);
+}
+
+template <typename T, int kPartBytes>
+cudaError_t launch_part(const LinearArguments<T>& args, cudaStream_t stream) {
+  if (args.c_out <= 32) return launch<Config<T, kPartBytes, 32>>(args, stream);
+  return launch<Config<T, kPartBytes, 64>>(args, stream);
+}
+
+}  // namespace
+
+template <typename T>
+bool linear_fits(const LinearArguments<T>& args) {
+  return Config<T, 64, kColumns>::bytes_of_tile(args.c_in) <= kMostSharedBytes;
+}
+
+template <typename T>
+cudaError_t linear(const LinearArguments<T>& args, cudaStream_t stream) {
+  const size_t row_bytes = args.c_in * sizeof(T);
+  if (row_bytes % 256 == 0) return launch_part<T, 256>(args, stream);
+  if (row_bytes % 128 == 0) return launch_part<T, 128>(args, stream);
+  if constexpr (sizeof(T) == 2) {
+    if (row_bytes % 64 != 0) return launch_part<T, 32>(args, stream);
+  }
+  return launch_part<T, 64>(args, stream);
+}
+
+#define INSTANTIATE(T)                                          \
+  template bool linear_fits<T>(const LinearArguments<T>& args); \
+  template cudaError_t linear<T>(const LinearArguments<T>&, cudaStream_t)
+INSTANTIATE(float);
+INSTANTIATE(__half);
+INSTANTIATE(__nv_bfloat16);
+#undef INSTANTIATE
+
+}  // namespace elite_ops::cuda::tensor_core
