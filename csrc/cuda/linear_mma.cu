@@ -22,7 +22,7 @@ struct Config {
   using T = Element;
   using Part = SlabPart<T, kPartBytes>;
   static constexpr int kWidth = kWidth_;
-  static constexpr int kBlocksPerSm = kPartBytes == 256 && kWidth == 64 ? 2 : 3;
+  static constexpr int kBlocksPerSm = 2;
   static size_t bytes_of_tile(int64_t c_in) {
     return (c_in * sizeof(T) + sizeof(float)) * kWidth;  // weights and bias
   }
@@ -50,8 +50,8 @@ struct Slabs {
 };
 
 template <typename C>
-__device__ __forceinline__ void load_bias(const typename C::T* bias, int64_t c_out,
-                                          int64_t first_column, int columns, float* to) {
+__device__ __forceinline__ void load_bias(const typename C::T* bias, int c_out, int first_column,
+                                          int columns, float* to) {
   for (int i = static_cast<int>(threadIdx.x); i < columns; i += kThreads) {
     const bool exists = bias && first_column + i < c_out;
     to[i] = exists ? static_cast<float>(bias[first_column + i]) : 0.f;
@@ -63,70 +63,66 @@ __global__ void __launch_bounds__(kThreads, C::kBlocksPerSm)
     linear_kernel(const LinearArguments<typename C::T> args, const ColumnTiles columns) {
   using T = typename C::T;
   using Part = typename C::Part;
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const auto num_rows = static_cast<uint32_t>(valid_rows(args.num_rows, args.num_out));
   const int c_in = static_cast<int>(args.c_in), parts = c_in / Part::kChannels;
   const unsigned block = blockIdx.x / columns.across();
   const int first_tile = static_cast<int>(blockIdx.x % columns.across()) * columns.of_block;
   const int tiles = min(columns.of_block, columns.count - first_tile);
-  const int64_t first_column = int64_t{first_tile} * C::kWidth;
+  const int first_column = first_tile * C::kWidth, c_out = static_cast<int>(args.c_out);
   T* const weights = dynamic_shared<T>();
   auto* const bias = reinterpret_cast<float*>(weights + tiles * c_in * C::kWidth);
 
   // Before it is known whether there is a row: both numbers come from far away.
-  load_weights_of_parts<Part, C::kWidth, kThreads>(args.weight, c_in, args.c_out, first_column,
-                                                   tiles, weights);
+  load_weights_of_parts<Part, C::kWidth, kThreads>(args.weight, c_in, c_out, first_column, tiles,
+                                                   weights);
   cp_async_commit();
-  load_bias<C>(args.epilogue.bias, args.c_out, first_column, tiles * C::kWidth, bias);
+  load_bias<C>(args.epilogue.bias, c_out, first_column, tiles * C::kWidth, bias);
 
   const Slabs slabs{(num_rows + kSlabRows - 1) / kSlabRows, gridDim.x / columns.across()};
   unsigned slab = slabs.at(0, block, warp);
+  const auto fetch = [&] {
+    return fetch_row(args.features, slab * kSlabRows + lane % kSlabRows, num_rows);
+  };
   bool outside = false;
-  RowPair rows = RowPair::fetch(args.features, slab * kSlabRows + lane / 4, num_rows);
-  rows.check(args.features, outside);
+  int32_t row = checked_row(fetch(), args.features, outside);
+  const LaneOfWeights<T, C::kWidth> lane_of_weights(static_cast<int>(lane));
   Part part;
-  part.load(args.features.data, c_in, rows.rows, lane);
+  part.load(args.features.data, c_in, RowPair(row, 0, lane).rows, lane);
   cp_async_wait<0>();
   __syncthreads();
 
   for (unsigned round = 1; slab < slabs.count; ++round) {
-    const uint32_t first_row = slab * kSlabRows + lane / 4;
-    const unsigned next_slab = slabs.at(round, block, warp);
-    RowPair next_rows = RowPair::fetch(args.features, next_slab * kSlabRows + lane / 4, num_rows);
-    RowPair residual_rows[kMaxResiduals];
-#pragma unroll
-    for (int r = 0; r < kMaxResiduals; ++r) {
-      const GatheredRows<T>& residual = args.epilogue.residuals[r];
-      if (residual.data) residual_rows[r] = RowPair::fetch(residual, first_row, num_rows);
-    }
+    const uint32_t first_row = slab * kSlabRows;
+    ResidualRows<T> residual_rows(args.epilogue, first_row, num_rows, lane);
+    slab = slabs.at(round, block, warp);
+    int32_t next_row = fetch();
     for (int tile = 0; tile < tiles; ++tile) {
       SlabSums<T, C::kWidth> sums;
       for (int p = 0; p < parts; ++p) {
         if (parts > 1 && tile + p > 0) {
-          part.load(args.features.data + p * Part::kChannels, c_in, rows.rows, lane);
+          part.load(args.features.data + p * Part::kChannels, c_in, RowPair(row, 0, lane).rows,
+                    lane);
         }
         part.template multiply<C::kWidth>(weights + (tile * c_in + p * Part::kChannels) * C::kWidth,
-                                          lane, sums.tiles());
+                                          lane_of_weights, sums.tiles());
       }
-      sums.clear_missing(rows);
+      sums.clear_missing(row, lane);
+      if (tile == 0) residual_rows.check(args.epilogue, lane, outside);
       if (tile + 1 == tiles) {
-        next_rows.check(args.features, outside);
-        part.load(args.features.data, c_in, next_rows.rows, lane);
+        row = checked_row(next_row, args.features, outside);
+        part.load(args.features.data, c_in, RowPair(row, 0, lane).rows, lane);
       }
-      const int64_t column = first_column + tile * C::kWidth, left = args.c_out - column;
+      const int column = first_column + tile * C::kWidth, left = c_out - column;
       sums.add_bias(bias + tile * C::kWidth, lane);
 #pragma unroll
       for (int r = 0; r < kMaxResiduals; ++r) {
-        const GatheredRows<T>& residual = args.epilogue.residuals[r];
-        if (!residual.data) continue;
-        residual_rows[r].check(residual, outside);
-        sums.add(residual.data + column, residual_rows[r], args.c_out, left, lane);
+        const T* residual = args.epilogue.residuals[r].data;
+        if (residual) sums.add(residual + column, residual_rows.of(r, lane), c_out, left, lane);
       }
       sums.activate(args.epilogue.negative_slope);
-      sums.store(args.out + column, first_row, num_rows, args.c_out, left, lane);
+      sums.store(args.out + column, first_row + lane / 4, num_rows, c_out, left, lane);
     }
-    rows = next_rows;
-    slab = next_slab;
   }
   report_if(outside, args.error_flag);
 }

@@ -8,10 +8,8 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 
 #include "async_copy.cuh"
-#include "packed.cuh"
 #include "sparse_conv_tile.cuh"
 
 namespace elite_ops::cuda::tensor_core {
@@ -19,13 +17,65 @@ namespace elite_ops::cuda::tensor_core {
 template <typename T>
 constexpr int kPerWord = 4 / sizeof(T);
 
-template <typename To, typename From>
-__device__ __forceinline__ To same_bits(const From& from) {
-  static_assert(sizeof(To) == sizeof(From));
-  To to;
-  memcpy(&to, &from, sizeof(to));
-  return to;
+// Elements of any type, loaded and stored at once. Handled one by one, halves would be moved about.
+template <int kCount>
+struct __attribute__((may_alias)) Words {
+  alignas(4 * kCount) uint32_t values[kCount];
+};
+
+// Of some words; zeros where they don't exist.
+template <int kCount, typename T>
+__device__ __forceinline__ Words<kCount> load_words(const T* from, bool exist) {
+  Words<kCount> words{};
+  if (exist) words = *reinterpret_cast<const Words<kCount>*>(from);
+  return words;
 }
+
+// Element `column` of row `row` of a matrix of `columns`.
+template <typename T>
+__device__ __forceinline__ T* at_row(T* matrix, uint32_t row, uint32_t columns, unsigned column) {
+  return matrix + uint64_t{row} * columns + column;
+}
+
+// A tile of kWidth columns of the weights in shared memory, as a lane reads it: `element` of the
+// columns, for the rows of one product.
+template <typename T, int kWidth>
+class LaneOfWeights {
+ public:
+  __device__ __forceinline__ explicit LaneOfWeights(int lane) {
+#pragma unroll
+    for (int i = 0; i < kOffsets; ++i) {
+      if constexpr (sizeof(T) == 2) {
+        offsets_[i] = element<T, kWidth>(lane % 16, i * 16 + lane / 16 * 8);
+      } else {
+        offsets_[i] = element<T, kWidth>(lane % 4 + i % 2 * 4, i / 2 * 8 + lane / 4);
+      }
+    }
+  }
+
+  // sums += a * the kPartRows rows of `weights` that start with row part * kPartRows.
+  __device__ __forceinline__ void multiply(const uint32_t (&a)[4], const T* weights, int part,
+                                           float (&sums)[kWidth / 8][4]) const {
+    const T* rows = weights + part * kPartRows<T> * kWidth;
+#pragma unroll
+    for (int tile = 0; tile < kWidth / 8; tile += kTiles) {
+      if constexpr (sizeof(T) == 2) {
+        uint32_t r[4];
+        ldmatrix_x4_trans(r, &rows[offsets_[tile / 2]]);
+        mma_m16n8k16<T>(sums[tile], a, {r[0], r[1]});
+        mma_m16n8k16<T>(sums[tile + 1], a, {r[2], r[3]});
+      } else {
+        mma_m16n8k8(sums[tile], a,
+                    {to_tf32(rows[offsets_[tile * 2]]), to_tf32(rows[offsets_[tile * 2 + 1]])});
+      }
+    }
+  }
+
+ private:
+  static constexpr int kTiles = sizeof(T) == 2 ? 2 : 1;  // of 8 columns, at a time
+  static constexpr int kOffsets = sizeof(T) == 2 ? kWidth / 16 : kWidth / 4;
+  int offsets_[kOffsets];
+};
 
 // A part of a slab's rows, kBytes of each: what a lane holds of it.
 template <typename T, int kBytes>
@@ -34,19 +84,15 @@ class SlabPart {
   static constexpr int kChannels = kBytes / sizeof(T);
 
   // `features`: of the part's first channel. Rows that are -1 become zero.
-  __device__ __forceinline__ void load(const T* features, int64_t c_in, const int32_t (&rows)[2],
-                                       int lane) {
+  __device__ __forceinline__ void load(const T* features, int c_in, const int32_t (&rows)[2],
+                                       unsigned lane) {
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const T* row = features + rows[half] * c_in + lane % 4 * kLoad * kPerWord<T>;
+      const T* row = at_row(features, rows[half], c_in, lane % 4 * kLoad * kPerWord<T>);
 #pragma unroll
       for (int i = 0; i < kWords / kLoad; ++i) {
-        Packed<uint32_t, kLoad> words{};
-        if (rows[half] >= 0) {
-          words = same_bits<Packed<uint32_t, kLoad>>(
-              *reinterpret_cast<const Packed<T, kLoad * kPerWord<T>>*>(row + i * 4 * kLoad *
-                                                                                 kPerWord<T>));
-        }
+        const Words<kLoad> words =
+            load_words<kLoad>(row + i * 4 * kLoad * kPerWord<T>, rows[half] >= 0);
 #pragma unroll
         for (int w = 0; w < kLoad; ++w) words_[half][i * kLoad + w] = words.values[w];
       }
@@ -55,7 +101,8 @@ class SlabPart {
 
   // sums += the part * the rows of `weights` from its first channel on.
   template <int kWidth>
-  __device__ __forceinline__ void multiply(const T* weights, int lane,
+  __device__ __forceinline__ void multiply(const T* weights,
+                                           const LaneOfWeights<T, kWidth>& lane_of_weights,
                                            float (&sums)[kWidth / 8][4]) const {
 #pragma unroll
     for (int step = 0; step < kWords / 2; ++step) {
@@ -65,15 +112,15 @@ class SlabPart {
         fragment[i] = words_[i % 2][step * 2 + i / 2];
         if constexpr (sizeof(T) == 4) fragment[i] = to_tf32(__uint_as_float(fragment[i]));
       }
-      multiply_part<T, kWidth>(fragment, weights, step, lane, sums);
+      lane_of_weights.multiply(fragment, weights, step, sums);
     }
   }
 
   // The row in shared memory of the weights of an input channel.
-  __device__ __forceinline__ static int weight_row(int channel) {
-    const int word = channel / kPerWord<T>, i = word % kLoad;
-    const int step = word / (4 * kLoad) * (kLoad / 2) + i / 2, lane_of_four = word / kLoad % 4;
-    return step * kPartRows<T> + i % 2 * (kPartRows<T> / 2) + lane_of_four * kPerWord<T> +
+  __device__ __forceinline__ static int weight_row(unsigned channel) {
+    const unsigned word = channel / kPerWord<T>, i = word % kLoad;
+    const unsigned step = word / (4 * kLoad) * (kLoad / 2) + i / 2;
+    return step * kPartRows<T> + i % 2 * (kPartRows<T> / 2) + word / kLoad % 4 * kPerWord<T> +
            channel % kPerWord<T>;
   }
 
@@ -90,8 +137,8 @@ constexpr int kColumnsOfQuad = 4 * kPerVector<T>;
 
 // The column in shared memory of the weights of an output channel.
 template <typename T>
-__device__ __forceinline__ int weight_column(int channel) {
-  const int lane_of_four = channel / kPerVector<T> % 4, tile = channel % kPerVector<T> / 2;
+__device__ __forceinline__ int weight_column(unsigned channel) {
+  const unsigned lane_of_four = channel / kPerVector<T> % 4, tile = channel % kPerVector<T> / 2;
   return channel / kColumnsOfQuad<T> * kColumnsOfQuad<T> + tile * 8 + lane_of_four * 2 +
          channel % 2;
 }
@@ -99,19 +146,19 @@ __device__ __forceinline__ int weight_column(int channel) {
 // Starts the copies of the weights [c_in, c_out] of `tiles` tiles of kWidth columns, one tile
 // behind the other, by a block of kThreads; columns that don't exist become zero.
 template <typename Part, int kWidth, int kThreads, typename T>
-__device__ __forceinline__ void load_weights_of_parts(const T* weight, int c_in, int64_t c_out,
-                                                      int64_t first_column, int tiles, T* to) {
+__device__ __forceinline__ void load_weights_of_parts(const T* weight, int c_in, int c_out,
+                                                      int first_column, int tiles, T* to) {
   constexpr int kWordsAcross = kWidth / kPerWord<T>;
   static_assert(kThreads % kWordsAcross == 0);
-  const int thread = static_cast<int>(threadIdx.x);
-  const int place = thread % kWordsAcross * kPerWord<T>;
+  const unsigned place = threadIdx.x % kWordsAcross * kPerWord<T>;
   for (int tile = 0; tile < tiles; ++tile, to += c_in * kWidth) {
-    const int64_t column = first_column + tile * kWidth + place;
-    const T* from = weight + (column < c_out ? column : 0);
+    const int column = first_column + tile * kWidth + static_cast<int>(place);
+    const bool exists = column < c_out;
 #pragma unroll 4
-    for (int row = thread / kWordsAcross; row < c_in; row += kThreads / kWordsAcross) {
+    for (int row = static_cast<int>(threadIdx.x / kWordsAcross); row < c_in;
+         row += kThreads / kWordsAcross) {
       cp_async_4(&to[element<T, kWidth>(Part::weight_row(row), weight_column<T>(place))],
-                 from + row * c_out, column < c_out);
+                 at_row(weight, row, c_out, exists ? column : 0), exists);
     }
   }
 }
