@@ -13,17 +13,18 @@
 namespace elite_ops::cuda::tensor_core {
 namespace {
 
-constexpr int kWarps = 8;
-constexpr int kThreads = kWarps * 32;
+constexpr int kBlocksPerSm = 2;
 
 // kPartBytes: the part of a row that is in registers at a time. kWidth: the columns of a tile.
-template <typename Element, int kPartBytes, int kWidth_>
+template <typename Element, int kPartBytes, int kWidth_, bool kIsWhole_>
 struct Config {
   using T = Element;
   using Part = SlabPart<T, kPartBytes>;
   static constexpr int kWidth = kWidth_;
-  static constexpr int kBlocksPerSm = 2;
-  static size_t bytes_of_tile(int64_t c_in) {
+  static constexpr bool kIsWhole = kIsWhole_;                                  // a part is a row
+  static constexpr int kWarps = sizeof(T) == 2 && kPartBytes <= 128 ? 10 : 8;  // as registers allow
+  static constexpr int kThreads = kWarps * 32;
+  static constexpr size_t bytes_of_tile(int64_t c_in) {
     return (c_in * sizeof(T) + sizeof(float)) * kWidth;  // weights and bias
   }
 };
@@ -38,6 +39,7 @@ struct ColumnTiles {
 
 // How slabs are dealt out to warps, round by round: neighbours to the warps of a block, but those
 // of the last round, which may not suffice for all, to as many blocks as there are.
+template <unsigned kWarps>
 struct Slabs {
   unsigned count;
   unsigned blocks;
@@ -52,79 +54,85 @@ struct Slabs {
 template <typename C>
 __device__ __forceinline__ void load_bias(const typename C::T* bias, int c_out, int first_column,
                                           int columns, float* to) {
-  for (int i = static_cast<int>(threadIdx.x); i < columns; i += kThreads) {
+#pragma unroll 1
+  for (int i = static_cast<int>(threadIdx.x); i < columns; i += C::kThreads) {
     const bool exists = bias && first_column + i < c_out;
     to[i] = exists ? static_cast<float>(bias[first_column + i]) : 0.f;
   }
 }
 
 template <typename C>
-__global__ void __launch_bounds__(kThreads, C::kBlocksPerSm)
+__global__ void __launch_bounds__(C::kThreads, kBlocksPerSm)
     linear_kernel(const LinearArguments<typename C::T> args, const ColumnTiles columns) {
   using T = typename C::T;
   using Part = typename C::Part;
   const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-  const auto num_rows = static_cast<uint32_t>(valid_rows(args.num_rows, args.num_out));
-  const int c_in = static_cast<int>(args.c_in), parts = c_in / Part::kChannels;
+  const int c_in = C::kIsWhole ? Part::kChannels : static_cast<int>(args.c_in);
+  const int c_out = static_cast<int>(args.c_out), parts = c_in / Part::kChannels;
   const unsigned block = blockIdx.x / columns.across();
   const int first_tile = static_cast<int>(blockIdx.x % columns.across()) * columns.of_block;
   const int tiles = min(columns.of_block, columns.count - first_tile);
-  const int first_column = first_tile * C::kWidth, c_out = static_cast<int>(args.c_out);
+  const int first_column = first_tile * C::kWidth;
   T* const weights = dynamic_shared<T>();
   auto* const bias = reinterpret_cast<float*>(weights + tiles * c_in * C::kWidth);
 
-  // Before it is known whether there is a row: both numbers come from far away.
-  load_weights_of_parts<Part, C::kWidth, kThreads>(args.weight, c_in, c_out, first_column, tiles,
-                                                   weights);
-  cp_async_commit();
+  // The weights come along with the number of rows, rather than after it.
+  const int64_t count = args.num_rows ? *args.num_rows : args.num_out;
+  for (int tile = 0; tile < tiles; ++tile) {
+    load_weights_of_parts<Part, C::kWidth, C::kThreads>(args.weight, c_in, c_out,
+                                                        first_column + tile * C::kWidth,
+                                                        weights + tile * c_in * C::kWidth);
+  }
   load_bias<C>(args.epilogue.bias, c_out, first_column, tiles * C::kWidth, bias);
 
-  const Slabs slabs{(num_rows + kSlabRows - 1) / kSlabRows, gridDim.x / columns.across()};
+  const auto num_rows = static_cast<uint32_t>(valid_rows(&count, args.num_out));
+  const Slabs<C::kWarps> slabs{(num_rows + kSlabRows - 1) / kSlabRows,
+                               gridDim.x / columns.across()};
   unsigned slab = slabs.at(0, block, warp);
   const auto fetch = [&] {
     return fetch_row(args.features, slab * kSlabRows + lane % kSlabRows, num_rows);
   };
-  bool outside = false;
-  int32_t row = checked_row(fetch(), args.features, outside);
+  const auto checked = [&](int32_t row) {
+    return checked_row(row, args.features.num_rows, args.error_flag);
+  };
   const LaneOfWeights<T, C::kWidth> lane_of_weights(static_cast<int>(lane));
+  int32_t row = checked(fetch());
   Part part;
-  part.load(args.features.data, c_in, RowPair(row, 0, lane).rows, lane);
-  cp_async_wait<0>();
+  part.load(args.features.data, c_in, row, lane);
   __syncthreads();
 
   for (unsigned round = 1; slab < slabs.count; ++round) {
     const uint32_t first_row = slab * kSlabRows;
     ResidualRows<T> residual_rows(args.epilogue, first_row, num_rows, lane);
     slab = slabs.at(round, block, warp);
-    int32_t next_row = fetch();
+    const int32_t next_row = fetch();
     for (int tile = 0; tile < tiles; ++tile) {
+      const T* weights_of_tile = weights + tile * c_in * C::kWidth;
       SlabSums<T, C::kWidth> sums;
-      for (int p = 0; p < parts; ++p) {
-        if (parts > 1 && tile + p > 0) {
-          part.load(args.features.data + p * Part::kChannels, c_in, RowPair(row, 0, lane).rows,
-                    lane);
+      for (int p = 0; p < parts; ++p, weights_of_tile += Part::kChannels * C::kWidth) {
+        if (!C::kIsWhole && tile + p > 0) {
+          part.load(args.features.data + p * Part::kChannels, c_in, row, lane);
         }
-        part.template multiply<C::kWidth>(weights + (tile * c_in + p * Part::kChannels) * C::kWidth,
-                                          lane_of_weights, sums.tiles());
+        part.template multiply<C::kWidth>(weights_of_tile, lane_of_weights, sums.tiles());
       }
       sums.clear_missing(row, lane);
-      if (tile == 0) residual_rows.check(args.epilogue, lane, outside);
+      if (tile == 0) residual_rows.check(args.epilogue, lane, args.error_flag);
       if (tile + 1 == tiles) {
-        row = checked_row(next_row, args.features, outside);
-        part.load(args.features.data, c_in, RowPair(row, 0, lane).rows, lane);
+        row = checked(next_row);
+        part.load(args.features.data, c_in, row, lane);
       }
       const int column = first_column + tile * C::kWidth, left = c_out - column;
       sums.add_bias(bias + tile * C::kWidth, lane);
-#pragma unroll
+#pragma unroll 1
       for (int r = 0; r < kMaxResiduals; ++r) {
         const T* residual = args.epilogue.residuals[r].data;
-        if (residual) sums.add(residual + column, residual_rows.of(r, lane), c_out, left, lane);
+        if (residual) sums.add(residual + column, residual_rows, r, c_out, left, lane);
       }
       sums.activate(args.epilogue.negative_slope);
-      sums.store(args.out + column, first_row + lane / 4, num_rows, c_out, left, lane);
+      sums.store(at_row(args.out, first_row, c_out, column), num_rows - first_row, c_out, left,
+                 lane);
     }
   }
-  report_if(outside, args.error_flag);
 }
 
 constexpr size_t kMostSharedBytes = 72 * 1024;  // of a block: three fit on sm_90
@@ -143,24 +151,28 @@ cudaError_t launch(const LinearArguments<typename C::T>& args, cudaStream_t stre
   ELITE_CUDA_TRY(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostSharedBytes));
   const int64_t slabs = (args.num_out + kSlabRows - 1) / kSlabRows;
-  const int64_t at_once = int64_t{multiprocessors} * C::kBlocksPerSm / columns.across();
+  const int64_t at_once = int64_t{multiprocessors} * kBlocksPerSm / columns.across();
   const int64_t blocks = std::max<int64_t>(1, std::min(slabs, at_once)) * columns.across();
   const cudaLaunchConfig_t config =
-      launch_config(blocks, kThreads, stream, of_block * bytes_of_tile);
+      launch_config(blocks, C::kThreads, stream, of_block * bytes_of_tile);
   return cudaLaunchKernelEx(&config, kernel, args, columns);
 }
 
+// For rows that are one part, or several.
 template <typename T, int kPartBytes>
 cudaError_t launch_part(const LinearArguments<T>& args, cudaStream_t stream) {
-  if (args.c_out <= 32) return launch<Config<T, kPartBytes, 32>>(args, stream);
-  return launch<Config<T, kPartBytes, 64>>(args, stream);
+  if (args.c_in * sizeof(T) != kPartBytes) {
+    return launch<Config<T, std::min(kPartBytes, 128), 64, false>>(args, stream);
+  }
+  if (args.c_out <= 32) return launch<Config<T, kPartBytes, 32, true>>(args, stream);
+  return launch<Config<T, kPartBytes, 64, true>>(args, stream);
 }
 
 }  // namespace
 
 template <typename T>
 bool linear_fits(const LinearArguments<T>& args) {
-  return Config<T, 64, kColumns>::bytes_of_tile(args.c_in) <= kMostSharedBytes;
+  return Config<T, 64, 64, false>::bytes_of_tile(args.c_in) <= kMostSharedBytes;
 }
 
 template <typename T>

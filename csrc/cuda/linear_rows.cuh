@@ -3,10 +3,10 @@
 
 #include <cstdint>
 #include <cstring>
-#include <type_traits>
 
 #include "linear_fused.h"
 #include "linear_tile.cuh"
+#include "sparse_conv_rows.cuh"
 
 namespace elite_ops::cuda::tensor_core {
 
@@ -18,25 +18,6 @@ __device__ __forceinline__ int32_t fetch_row(const GatheredRows<T>& from, uint32
   if (i >= num_rows) return -1;
   return from.rows ? from.rows[i] : static_cast<int32_t>(i);
 }
-
-// -1 for a row that doesn't exist, which sets `outside`.
-template <typename T>
-__device__ __forceinline__ int32_t checked_row(int32_t row, const GatheredRows<T>& from,
-                                               bool& outside) {
-  const bool is_wrong = row < -1 || row >= static_cast<int32_t>(from.num_rows);
-  outside |= is_wrong;
-  return is_wrong ? -1 : row;
-}
-
-// Rows g and g + 8 of a slab, those that lane 4g + t works on.
-struct RowPair {
-  int32_t rows[2];
-
-  // Lane `first` + i has the number of row i.
-  __device__ __forceinline__ RowPair(int32_t row, unsigned first, unsigned lane)
-      : rows{__shfl_sync(0xffffffffu, row, static_cast<int>(first + lane / 4)),
-             __shfl_sync(0xffffffffu, row, static_cast<int>(first + lane / 4 + 8))} {}
-};
 
 // The rows of the residuals that a slab reads: of two matrices in a register, a row in a lane.
 template <typename T>
@@ -50,14 +31,16 @@ class ResidualRows {
   }
 
   __device__ __forceinline__ void check(const SparseConvEpilogue<T>& epilogue, unsigned lane,
-                                        bool& outside) {
+                                        int32_t* error_flag) {
     for_each_two(epilogue, lane, [&](const GatheredRows<T>& from, int32_t& row) {
-      row = checked_row(row, from, outside);
+      row = checked_row(row, from.num_rows, error_flag);
     });
   }
 
-  __device__ __forceinline__ RowPair of(unsigned residual, unsigned lane) const {
-    return {rows_[residual / 2], residual % 2 * kSlabRows, lane};
+  // That of the slab's row `i`.
+  __device__ __forceinline__ int32_t of(int residual, unsigned i) const {
+    return __shfl_sync(0xffffffffu, rows_[residual / 2],
+                       static_cast<int>(residual % 2 * kSlabRows + i));
   }
 
  private:
@@ -77,80 +60,72 @@ class ResidualRows {
 };
 
 // The two elements of a word of a 16-bit type.
-template <typename T>
-struct TwoHalves;
-template <>
-struct TwoHalves<__half> {
-  using Type = __half2;
-  __device__ __forceinline__ static Type rounded(float x, float y) {
-    return __floats2half2_rn(x, y);
-  }
-  __device__ __forceinline__ static float2 widened(Type x) { return __half22float2(x); }
-};
-template <>
-struct TwoHalves<__nv_bfloat16> {
-  using Type = __nv_bfloat162;
-  __device__ __forceinline__ static Type rounded(float x, float y) {
-    return __floats2bfloat162_rn(x, y);
-  }
-  __device__ __forceinline__ static float2 widened(Type x) { return __bfloat1622float2(x); }
-};
+__device__ __forceinline__ __half2 round_two(__half /*type*/, float x, float y) {
+  return __floats2half2_rn(x, y);
+}
+__device__ __forceinline__ __nv_bfloat162 round_two(__nv_bfloat16 /*type*/, float x, float y) {
+  return __floats2bfloat162_rn(x, y);
+}
+__device__ __forceinline__ float2 widen_two(__half2 two) { return __half22float2(two); }
+__device__ __forceinline__ float2 widen_two(__nv_bfloat162 two) { return __bfloat1622float2(two); }
 
-// The sums of kWidth columns, of which a lane owns kGroups vectors in each of its two rows.
+// The sums of kWidth columns. Lane 4g + t owns kGroups vectors of neighbouring columns in each of 4
+// rows.
 template <typename T, int kWidth>
 class SlabSums {
  public:
-  __device__ __forceinline__ float (&tiles()) [kWidth / 8][4] { return sums_; }
+  __device__ __forceinline__ Tiles16x8<kWidth>& tiles() { return sums_; }
 
-  // Those of rows that are none: weights that are infinite or NaN made NaN of their zeros.
+  // Those of rows that are -1: weights that are infinite or NaN made NaN of their zeros.
   __device__ __forceinline__ void clear_missing(int32_t row, unsigned lane) {
     const unsigned missing = __ballot_sync(0xffffffffu, row < 0);
     if (missing == 0) return;
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      if ((missing >> (lane / 4 + half * 8) & 1) == 0) continue;
+    for (int r = 0; r < kRows; ++r) {
+      if ((missing >> row_of(r, lane) & 1) == 0) continue;
 #pragma unroll
-      for (auto& tile : sums_) tile[half * 2] = tile[half * 2 + 1] = 0;
+      for (int i = 0; i < kWidth / 8; ++i) at(r, i) = 0;
     }
   }
 
   // `bias`: of the tile's columns, in shared memory.
   __device__ __forceinline__ void add_bias(const float* bias, unsigned lane) {
 #pragma unroll
-    for (int g = 0; g < kGroups; ++g) {
+    for (int i = 0; i < kWidth / 8; i += 4) {
+      const float4 four =
+          *reinterpret_cast<const float4*>(&bias[column(i / kVector, lane) + i % kVector]);
 #pragma unroll
-      for (int i = 0; i < kWide; i += 4) {
-        const float4 four = *reinterpret_cast<const float4*>(&bias[column(g, lane) + i]);
-#pragma unroll
-        for (int half = 0; half < 2; ++half) {
-          at(half, g, i) += four.x;
-          at(half, g, i + 1) += four.y;
-          at(half, g, i + 2) += four.z;
-          at(half, g, i + 3) += four.w;
-        }
+      for (int r = 0; r < kRows; ++r) {
+        at(r, i) += four.x;
+        at(r, i + 1) += four.y;
+        at(r, i + 2) += four.z;
+        at(r, i + 3) += four.w;
       }
     }
   }
 
-  // `residual`: of the tile's first column; `columns` exist from there on. All loads run together.
-  __device__ __forceinline__ void add(const T* residual, const RowPair& pair, unsigned c_out,
-                                      unsigned columns, unsigned lane) {
-    Words<4> added[2][kGroups];
+  // Adds the rows `rows` of a residual: of the tile's first column; `columns` exist from there on.
+  // All loads run together.
+  __device__ __forceinline__ void add(const T* residual, const ResidualRows<T>& rows, int number,
+                                      unsigned c_out, unsigned columns, unsigned lane) {
+    int32_t row[kRows];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const T* row = at_row(residual, pair.rows[half], c_out, column(0, lane));
+    for (int r = 0; r < kRows; ++r) row[r] = rows.of(number, row_of(r, lane));
+    Words<kWords> added[kRows][kGroups];
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) {
+      const T* from = at_row(residual, row[r], c_out, column(0, lane));
 #pragma unroll
       for (int g = 0; g < kGroups; ++g) {
-        added[half][g] =
-            load_words<4>(row + column(g, 0), pair.rows[half] >= 0 && column(g, lane) < columns);
+        added[r][g] =
+            load_words<kWords>(from + column(g, 0), row[r] >= 0 && column(g, lane) < columns);
       }
     }
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
+    for (int r = 0; r < kRows; ++r) {
 #pragma unroll
-      for (int g = 0; g < kGroups; ++g) {
-#pragma unroll
-        for (int w = 0; w < 4; ++w) add_word(half, g, w, added[half][g].values[w]);
+      for (int w = 0; w < kGroups * kWords; ++w) {
+        add_word(r, w, word_of(added[r][w / kWords], w % kWords));
       }
     }
   }
@@ -158,65 +133,77 @@ class SlabSums {
   __device__ __forceinline__ void activate(float negative_slope) {
     if (negative_slope == 1) return;
 #pragma unroll
-    for (auto& tile : sums_) {
+    for (int r = 0; r < kRows; ++r) {
 #pragma unroll
-      for (float& sum : tile) sum = sum < 0 ? sum * negative_slope : sum;
+      for (int i = 0; i < kWidth / 8; ++i) at(r, i) *= at(r, i) < 0 ? negative_slope : 1;
     }
   }
 
-  // Writes rows `first` and `first` + 8, of `num_rows`, of `out`: of the tile's first column.
-  __device__ __forceinline__ void store(T* out, uint32_t first, uint32_t num_rows, unsigned c_out,
-                                        unsigned columns, unsigned lane) {
+  // Writes the slab's rows to `out`, of the slab's first row and the tile's first column; `rows`
+  // and `columns` exist from there on.
+  __device__ __forceinline__ void store(T* out, unsigned rows, unsigned c_out, unsigned columns,
+                                        unsigned lane) {
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      T* row = at_row(out, first + half * 8, c_out, column(0, lane));
+    for (int r = 0; r < kRows; ++r) {
+      T* to = at_row(out, row_of(r, lane), c_out, column(0, lane));
 #pragma unroll
       for (int g = 0; g < kGroups; ++g) {
-        Words<4> words;
-#pragma unroll
-        for (int w = 0; w < 4; ++w) words.values[w] = word(half, g, w);
-        if (first + half * 8 < num_rows && column(g, lane) < columns) {
-          *reinterpret_cast<Words<4>*>(row + column(g, 0)) = words;
+        if (row_of(r, lane) < rows && column(g, lane) < columns) {
+          Words<kWords> words;
+          words.x = word(r, g * kWords);
+          words.y = word(r, g * kWords + 1);
+          if constexpr (kWords == 4) {
+            words.z = word(r, g * kWords + 2);
+            words.w = word(r, g * kWords + 3);
+          }
+          *reinterpret_cast<Words<kWords>*>(to + column(g, 0)) = words;
         }
       }
     }
   }
 
  private:
-  static constexpr int kWide = kPerVector<T>;
-  static constexpr int kGroups = kWidth / kColumnsOfQuad<T>;
+  static constexpr int kRows = 4;
+  static constexpr int kVector = kWide<T, kWidth>;
+  static constexpr int kGroups = kWidth / (8 * kVector);
+  static constexpr int kWords = kVector / kPerWord<T>;
 
+  // Of the slab, for the lane's row `r`.
+  __device__ __forceinline__ static unsigned row_of(int r, unsigned lane) {
+    return r / 2 * 8 + lane % 4 * 2 + r % 2;
+  }
+  // Of the tile, for the lane's vector `group`.
   __device__ __forceinline__ static unsigned column(int group, unsigned lane) {
-    return group * kColumnsOfQuad<T> + lane % 4 * kWide;
+    return group * 8 * kVector + lane / 4 * kVector;
   }
-  __device__ __forceinline__ float& at(int half, int group, int i) {
-    return sums_[group * (kWide / 2) + i / 2][half * 2 + i % 2];
+  // The lane's column `i` in its row `r`.
+  __device__ __forceinline__ float& at(int r, int i) {
+    return sums_[i / 2][r / 2][i % 2 * 2 + r % 2];
   }
 
-  // Word w of a group's vector.
-  __device__ __forceinline__ void add_word(int half, int group, int w, uint32_t bits) {
+  // The lane's word `w` in its row `r`.
+  __device__ __forceinline__ void add_word(int r, int w, uint32_t bits) {
     if constexpr (sizeof(T) == 4) {
-      at(half, group, w) += __uint_as_float(bits);
+      at(r, w) += __uint_as_float(bits);
     } else {
-      typename TwoHalves<T>::Type two;
+      decltype(round_two(T(), 0, 0)) two;
       memcpy(&two, &bits, sizeof(two));
-      const float2 wide = TwoHalves<T>::widened(two);
-      at(half, group, 2 * w) += wide.x;
-      at(half, group, 2 * w + 1) += wide.y;
+      at(r, 2 * w) += widen_two(two).x;
+      at(r, 2 * w + 1) += widen_two(two).y;
     }
   }
-  __device__ __forceinline__ uint32_t word(int half, int group, int w) {
+  __device__ __forceinline__ uint32_t word(int r, int w) {
     if constexpr (sizeof(T) == 4) {
-      return __float_as_uint(at(half, group, w));
+      return __float_as_uint(at(r, w));
     } else {
-      const auto two = TwoHalves<T>::rounded(at(half, group, 2 * w), at(half, group, 2 * w + 1));
+      const auto two = round_two(T(), at(r, 2 * w), at(r, 2 * w + 1));
       uint32_t bits;
       memcpy(&bits, &two, sizeof(bits));
       return bits;
     }
   }
 
-  float sums_[kWidth / 8][4] = {};
+  Tiles16x8<kWidth> sums_ = {};
 };
 
 }  // namespace elite_ops::cuda::tensor_core

@@ -1,15 +1,18 @@
 // Products of rows that go from global memory straight into the registers of a fragment.
 //
-// Lane 4g + t of a warp reads 4 words (16 bytes) at a time: words 4t to 4t + 3 of each 16 of its
-// rows g and g + 8. Input channels may be multiplied in any order, so these are the words that the
-// lane holds of the next two fragments. The weights lie in shared memory in that order. Output
-// channels may lie in any order too: in theirs, a lane's sums are those of neighbouring channels,
-// 16 bytes of the result.
+// What is multiplied is the transposed: weights from shared memory are the operand of 16 rows,
+// features the one of 8 columns. Lane 4g + t of a warp reads 4 words (16 bytes) of rows g and g + 8
+// at a time: words 4t to 4t + 3 of each 16. Input channels may be multiplied in any order, so these
+// are the words that the lane holds of the next two fragments. The weights lie in shared memory in
+// that order. Output channels may lie in any order too: in theirs, a lane's sums are those of
+// neighbouring channels.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
-#include "async_copy.cuh"
+#include "packed.cuh"
 #include "sparse_conv_tile.cuh"
 
 namespace elite_ops::cuda::tensor_core {
@@ -19,16 +22,20 @@ constexpr int kPerWord = 4 / sizeof(T);
 
 // Elements of any type, loaded and stored at once. Handled one by one, halves would be moved about.
 template <int kCount>
-struct __attribute__((may_alias)) Words {
-  alignas(4 * kCount) uint32_t values[kCount];
-};
+using Words = std::conditional_t<kCount == 2, uint2, uint4>;
 
-// Of some words; zeros where they don't exist.
+// Some words; zeros where they don't exist.
 template <int kCount, typename T>
 __device__ __forceinline__ Words<kCount> load_words(const T* from, bool exist) {
   Words<kCount> words{};
   if (exist) words = *reinterpret_cast<const Words<kCount>*>(from);
   return words;
+}
+__device__ __forceinline__ uint32_t word_of(const uint2& words, int i) {
+  return i == 0 ? words.x : words.y;
+}
+__device__ __forceinline__ uint32_t word_of(const uint4& words, int i) {
+  return i < 2 ? word_of(uint2{words.x, words.y}, i) : word_of(uint2{words.z, words.w}, i - 2);
 }
 
 // Element `column` of row `row` of a matrix of `columns`.
@@ -37,44 +44,68 @@ __device__ __forceinline__ T* at_row(T* matrix, uint32_t row, uint32_t columns, 
   return matrix + uint64_t{row} * columns + column;
 }
 
-// A tile of kWidth columns of the weights in shared memory, as a lane reads it: `element` of the
-// columns, for the rows of one product.
+// The output channels of a tile of kWidth that are a lane's: kWide neighbours out of each 8 *
+// kWide, those of lanes 4g to 4g + 3 from kWide * g on.
+template <typename T, int kWidth>
+constexpr int kWide = std::min(kPerVector<T>, kWidth / 8);
+
+// The place in shared memory of the weights of an output channel, that of the tile: the channels of
+// a lane are those of one row, or of one in eight rows, of fragment after fragment.
+template <typename T, int kWidth>
+__device__ __forceinline__ int weight_column(unsigned channel) {
+  constexpr int kGroup = 8 * kWide<T, kWidth>;
+  return channel / kGroup * kGroup + channel % kWide<T, kWidth> * 8 +
+         channel / kWide<T, kWidth> % 8;
+}
+
+// The sums of a slab: tiles of 16 output channels x two of 8 rows.
+template <int kWidth>
+using Tiles16x8 = float[kWidth / 16][2][4];
+
+// How a lane reads a tile of the weights in shared memory: the elements that it names, or loads,
+// for the products of 16 channels each.
 template <typename T, int kWidth>
 class LaneOfWeights {
  public:
   __device__ __forceinline__ explicit LaneOfWeights(int lane) {
 #pragma unroll
-    for (int i = 0; i < kOffsets; ++i) {
-      if constexpr (sizeof(T) == 2) {
-        offsets_[i] = element<T, kWidth>(lane % 16, i * 16 + lane / 16 * 8);
-      } else {
-        offsets_[i] = element<T, kWidth>(lane % 4 + i % 2 * 4, i / 2 * 8 + lane / 4);
+    for (int tile = 0; tile < kWidth / 16; ++tile) {
+#pragma unroll
+      for (int i = 0; i < kNames; ++i) {
+        const int row = sizeof(T) == 2 ? lane / 16 * 8 + lane % 8 : lane % 4 + i / 2 * 4;
+        const int column = sizeof(T) == 2 ? lane / 8 % 2 * 8 : lane / 4 + i % 2 * 8;
+        offsets_[tile][i] = element<T, kWidth>(row, tile * 16 + column);
       }
     }
   }
 
-  // sums += a * the kPartRows rows of `weights` that start with row part * kPartRows.
-  __device__ __forceinline__ void multiply(const uint32_t (&a)[4], const T* weights, int part,
-                                           float (&sums)[kWidth / 8][4]) const {
+  // sums += `b`, of 8 rows each, * the kPartRows rows of `weights` from part * kPartRows on.
+  __device__ __forceinline__ void multiply(const uint32_t (&b)[2][2], const T* weights, int part,
+                                           Tiles16x8<kWidth>& sums) const {
     const T* rows = weights + part * kPartRows<T> * kWidth;
 #pragma unroll
-    for (int tile = 0; tile < kWidth / 8; tile += kTiles) {
+    for (int tile = 0; tile < kWidth / 16; ++tile) {
+      uint32_t a[4];
       if constexpr (sizeof(T) == 2) {
-        uint32_t r[4];
-        ldmatrix_x4_trans(r, &rows[offsets_[tile / 2]]);
-        mma_m16n8k16<T>(sums[tile], a, {r[0], r[1]});
-        mma_m16n8k16<T>(sums[tile + 1], a, {r[2], r[3]});
+        ldmatrix_x4_trans(a, &rows[offsets_[tile][0]]);
       } else {
-        mma_m16n8k8(sums[tile], a,
-                    {to_tf32(rows[offsets_[tile * 2]]), to_tf32(rows[offsets_[tile * 2 + 1]])});
+#pragma unroll
+        for (int i = 0; i < 4; ++i) a[i] = to_tf32(rows[offsets_[tile][i]]);
+      }
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        if constexpr (sizeof(T) == 2) {
+          mma_m16n8k16<T>(sums[tile][half], a, b[half]);
+        } else {
+          mma_m16n8k8(sums[tile][half], a, b[half]);
+        }
       }
     }
   }
 
  private:
-  static constexpr int kTiles = sizeof(T) == 2 ? 2 : 1;  // of 8 columns, at a time
-  static constexpr int kOffsets = sizeof(T) == 2 ? kWidth / 16 : kWidth / 4;
-  int offsets_[kOffsets];
+  static constexpr int kNames = sizeof(T) == 2 ? 1 : 4;
+  int offsets_[kWidth / 16][kNames];
 };
 
 // A part of a slab's rows, kBytes of each: what a lane holds of it.
@@ -83,18 +114,22 @@ class SlabPart {
  public:
   static constexpr int kChannels = kBytes / sizeof(T);
 
-  // `features`: of the part's first channel. Rows that are -1 become zero.
-  __device__ __forceinline__ void load(const T* features, int c_in, const int32_t (&rows)[2],
-                                       unsigned lane) {
+  // `features`: of the part's first channel. `row`: that of a slab's row in every lane of its
+  // number, modulo 16; -1 becomes zeros.
+  __device__ __forceinline__ void load(const T* features, int c_in, int32_t row, unsigned lane) {
+    int32_t from[2];  // shuffled before anything is loaded: no load waits for the other row
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
-      const T* row = at_row(features, rows[half], c_in, lane % 4 * kLoad * kPerWord<T>);
+      from[half] = __shfl_sync(0xffffffffu, row, static_cast<int>(lane / 4 + half * 8));
+    }
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      const T* first = at_row(features, from[half], c_in, lane % 4 * kLoad * kPerWord<T>);
 #pragma unroll
       for (int i = 0; i < kWords / kLoad; ++i) {
-        const Words<kLoad> words =
-            load_words<kLoad>(row + i * 4 * kLoad * kPerWord<T>, rows[half] >= 0);
+        const auto words = load_words<kLoad>(first + i * 4 * kLoad * kPerWord<T>, from[half] >= 0);
 #pragma unroll
-        for (int w = 0; w < kLoad; ++w) words_[half][i * kLoad + w] = words.values[w];
+        for (int w = 0; w < kLoad; ++w) words_[half][i * kLoad + w] = word_of(words, w);
       }
     }
   }
@@ -103,16 +138,16 @@ class SlabPart {
   template <int kWidth>
   __device__ __forceinline__ void multiply(const T* weights,
                                            const LaneOfWeights<T, kWidth>& lane_of_weights,
-                                           float (&sums)[kWidth / 8][4]) const {
+                                           Tiles16x8<kWidth>& sums) const {
 #pragma unroll
     for (int step = 0; step < kWords / 2; ++step) {
-      uint32_t fragment[4];
+      uint32_t b[2][2];
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        fragment[i] = words_[i % 2][step * 2 + i / 2];
-        if constexpr (sizeof(T) == 4) fragment[i] = to_tf32(__uint_as_float(fragment[i]));
+        const uint32_t word = words_[i / 2][step * 2 + i % 2];
+        b[i / 2][i % 2] = sizeof(T) == 2 ? word : to_tf32(__uint_as_float(word));
       }
-      lane_of_weights.multiply(fragment, weights, step, sums);
+      lane_of_weights.multiply(b, weights, step, sums);
     }
   }
 
@@ -130,35 +165,28 @@ class SlabPart {
   uint32_t words_[2][kWords];
 };
 
-// The sums of lane t of four are those of columns kPerVector * t and following, out of each
-// kColumnsOfQuad.
-template <typename T>
-constexpr int kColumnsOfQuad = 4 * kPerVector<T>;
-
-// The column in shared memory of the weights of an output channel.
-template <typename T>
-__device__ __forceinline__ int weight_column(unsigned channel) {
-  const unsigned lane_of_four = channel / kPerVector<T> % 4, tile = channel % kPerVector<T> / 2;
-  return channel / kColumnsOfQuad<T> * kColumnsOfQuad<T> + tile * 8 + lane_of_four * 2 +
-         channel % 2;
-}
-
-// Starts the copies of the weights [c_in, c_out] of `tiles` tiles of kWidth columns, one tile
-// behind the other, by a block of kThreads; columns that don't exist become zero.
+// Copies a tile of kWidth columns of the weights [c_in, c_out] to shared memory, by a block of
+// kThreads; columns that don't exist become zero.
 template <typename Part, int kWidth, int kThreads, typename T>
 __device__ __forceinline__ void load_weights_of_parts(const T* weight, int c_in, int c_out,
-                                                      int first_column, int tiles, T* to) {
-  constexpr int kWordsAcross = kWidth / kPerWord<T>;
-  static_assert(kThreads % kWordsAcross == 0);
-  const unsigned place = threadIdx.x % kWordsAcross * kPerWord<T>;
-  for (int tile = 0; tile < tiles; ++tile, to += c_in * kWidth) {
-    const int column = first_column + tile * kWidth + static_cast<int>(place);
-    const bool exists = column < c_out;
+                                                      int first_column, T* to) {
+  constexpr int kVectorsAcross = kWidth / kPerVector<T>, kRowsAtOnce = kThreads / kVectorsAcross;
+  static_assert(kThreads % kVectorsAcross == 0);
+  const unsigned place = threadIdx.x % kVectorsAcross * kPerVector<T>;
+  const bool exists = first_column + static_cast<int>(place) < c_out;
 #pragma unroll 4
-    for (int row = static_cast<int>(threadIdx.x / kWordsAcross); row < c_in;
-         row += kThreads / kWordsAcross) {
-      cp_async_4(&to[element<T, kWidth>(Part::weight_row(row), weight_column<T>(place))],
-                 at_row(weight, row, c_out, exists ? column : 0), exists);
+  for (int first = 0; first < c_in; first += kRowsAtOnce) {
+    const int row = first + static_cast<int>(threadIdx.x / kVectorsAcross);
+    if (row >= c_in) break;
+    Packed<T, kPerVector<T>> vector{};
+    if (exists) {
+      vector = *reinterpret_cast<const Packed<T, kPerVector<T>>*>(
+          at_row(weight, row, c_out, first_column + place));
+    }
+#pragma unroll
+    for (int i = 0; i < kPerVector<T>; ++i) {
+      to[element<T, kWidth>(Part::weight_row(row), weight_column<T, kWidth>(place + i))] =
+          vector.values[i];
     }
   }
 }
