@@ -148,16 +148,9 @@ class SlabSums {
       T* to = at_row(out, row_of(r, lane), c_out, column(0, lane));
 #pragma unroll
       for (int g = 0; g < kGroups; ++g) {
-        if (row_of(r, lane) < rows && column(g, lane) < columns) {
-          Words<kWords> words;
-          words.x = word(r, g * kWords);
-          words.y = word(r, g * kWords + 1);
-          if constexpr (kWords == 4) {
-            words.z = word(r, g * kWords + 2);
-            words.w = word(r, g * kWords + 3);
-          }
-          *reinterpret_cast<Words<kWords>*>(to + column(g, 0)) = words;
-        }
+        if (row_of(r, lane) >= rows || column(g, lane) >= columns) continue;
+        // As an intrinsic: the compiler cuts a plain store of so many words into pieces.
+        __stwb(reinterpret_cast<Words<kWords>*>(to + column(g, 0)), words_from(r, g * kWords));
       }
     }
   }
@@ -200,6 +193,14 @@ class SlabSums {
       uint32_t bits;
       memcpy(&bits, &two, sizeof(bits));
       return bits;
+    }
+  }
+
+  __device__ __forceinline__ Words<kWords> words_from(int r, int w) {
+    if constexpr (kWords == 2) {
+      return {word(r, w), word(r, w + 1)};
+    } else {
+      return {word(r, w), word(r, w + 1), word(r, w + 2), word(r, w + 3)};
     }
   }
 
