@@ -21,8 +21,9 @@ struct Config {
   using T = Element;
   using Part = SlabPart<T, kPartBytes>;
   static constexpr int kWidth = kWidth_;
-  static constexpr bool kIsWhole = kIsWhole_;                                  // a part is a row
-  static constexpr int kWarps = sizeof(T) == 2 && kPartBytes <= 128 ? 10 : 8;  // as registers allow
+  static constexpr bool kIsWhole = kIsWhole_;  // a part is a row
+  // As registers allow.
+  static constexpr int kWarps = sizeof(T) == 2 && kPartBytes <= 128 && kIsWhole ? 10 : 8;
   static constexpr int kThreads = kWarps * 32;
   static constexpr size_t bytes_of_tile(int64_t c_in) {
     return (c_in * sizeof(T) + sizeof(float)) * kWidth;  // weights and bias

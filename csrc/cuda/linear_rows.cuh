@@ -39,7 +39,7 @@ class ResidualRows {
 
   // That of the slab's row `i`.
   __device__ __forceinline__ int32_t of(int residual, unsigned i) const {
-    return __shfl_sync(0xffffffffu, rows_[residual / 2],
+    return __shfl_sync(0xffffffffu, residual < 2 ? rows_[0] : rows_[1],
                        static_cast<int>(residual % 2 * kSlabRows + i));
   }
 
@@ -47,7 +47,7 @@ class ResidualRows {
   template <typename Call>
   __device__ __forceinline__ void for_each_two(const SparseConvEpilogue<T>& epilogue, unsigned lane,
                                                const Call& call) {
-    static_assert(kMaxResiduals % 2 == 0);
+    static_assert(kMaxResiduals == 4);
 #pragma unroll
     for (int i = 0; i < kMaxResiduals; i += 2) {
       if (epilogue.residuals[i].data || epilogue.residuals[i + 1].data) {
