@@ -34,8 +34,7 @@ struct Config {
 struct ColumnTiles {
   int count;
   int of_block;
-
-  ELITE_HOST_DEVICE unsigned across() const { return (count + of_block - 1) / of_block; }
+  unsigned across;  // blocks side by side
 };
 
 // How slabs are dealt out to warps, round by round: neighbours to the warps of a block, but those
@@ -70,8 +69,8 @@ __global__ void __launch_bounds__(C::kThreads, kBlocksPerSm)
   const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int c_in = C::kIsWhole ? Part::kChannels : static_cast<int>(args.c_in);
   const int c_out = static_cast<int>(args.c_out), parts = c_in / Part::kChannels;
-  const unsigned block = blockIdx.x / columns.across();
-  const int first_tile = static_cast<int>(blockIdx.x % columns.across()) * columns.of_block;
+  const unsigned block = blockIdx.x / columns.across;
+  const int first_tile = static_cast<int>(blockIdx.x % columns.across) * columns.of_block;
   const int tiles = min(columns.of_block, columns.count - first_tile);
   const int first_column = first_tile * C::kWidth;
   T* const weights = dynamic_shared<T>();
@@ -87,8 +86,7 @@ __global__ void __launch_bounds__(C::kThreads, kBlocksPerSm)
   load_bias<C>(args.epilogue.bias, c_out, first_column, tiles * C::kWidth, bias);
 
   const auto num_rows = static_cast<uint32_t>(valid_rows(&count, args.num_out));
-  const Slabs<C::kWarps> slabs{(num_rows + kSlabRows - 1) / kSlabRows,
-                               gridDim.x / columns.across()};
+  const Slabs<C::kWarps> slabs{(num_rows + kSlabRows - 1) / kSlabRows, gridDim.x / columns.across};
   unsigned slab = slabs.at(0, block, warp);
   const auto fetch = [&] {
     return fetch_row(args.features, slab * kSlabRows + lane % kSlabRows, num_rows);
@@ -118,16 +116,16 @@ __global__ void __launch_bounds__(C::kThreads, kBlocksPerSm)
       }
       sums.clear_missing(row, lane);
       if (tile == 0) residual_rows.check(args.epilogue, lane, args.error_flag);
-      if (tile + 1 == tiles) {
-        row = checked(next_row);
-        part.load(args.features.data, c_in, row, lane);
-      }
       const int column = first_column + tile * C::kWidth, left = c_out - column;
       sums.add_bias(bias + tile * C::kWidth, lane);
 #pragma unroll 1
       for (int r = 0; r < kMaxResiduals; ++r) {
         const T* residual = args.epilogue.residuals[r].data;
         if (residual) sums.add(residual + column, residual_rows, r, c_out, left, lane);
+      }
+      if (tile + 1 == tiles) {
+        row = checked(next_row);
+        part.load(args.features.data, c_in, row, lane);
       }
       sums.activate(args.epilogue.negative_slope);
       sums.store(at_row(args.out, first_row, c_out, column), num_rows - first_row, c_out, left,
@@ -144,7 +142,8 @@ cudaError_t launch(const LinearArguments<typename C::T>& args, cudaStream_t stre
   const size_t bytes_of_tile = C::bytes_of_tile(args.c_in);
   const int64_t tiles = (args.c_out + C::kWidth - 1) / C::kWidth;
   const int64_t of_block = std::min(tiles, static_cast<int64_t>(kMostSharedBytes / bytes_of_tile));
-  const ColumnTiles columns{static_cast<int>(tiles), static_cast<int>(of_block)};
+  const ColumnTiles columns{static_cast<int>(tiles), static_cast<int>(of_block),
+                            static_cast<unsigned>((tiles + of_block - 1) / of_block)};
   int device = 0, multiprocessors = 0;
   ELITE_CUDA_TRY(cudaGetDevice(&device));
   ELITE_CUDA_TRY(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
@@ -152,8 +151,8 @@ cudaError_t launch(const LinearArguments<typename C::T>& args, cudaStream_t stre
   ELITE_CUDA_TRY(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostSharedBytes));
   const int64_t slabs = (args.num_out + kSlabRows - 1) / kSlabRows;
-  const int64_t at_once = int64_t{multiprocessors} * kBlocksPerSm / columns.across();
-  const int64_t blocks = std::max<int64_t>(1, std::min(slabs, at_once)) * columns.across();
+  const int64_t at_once = int64_t{multiprocessors} * kBlocksPerSm / columns.across;
+  const int64_t blocks = std::max<int64_t>(1, std::min(slabs, at_once)) * columns.across;
   const cudaLaunchConfig_t config =
       launch_config(blocks, C::kThreads, stream, of_block * bytes_of_tile);
   return cudaLaunchKernelEx(&config, kernel, args, columns);

@@ -135,7 +135,10 @@ class SlabSums {
 #pragma unroll
     for (int r = 0; r < kRows; ++r) {
 #pragma unroll
-      for (int i = 0; i < kWidth / 8; ++i) at(r, i) *= at(r, i) < 0 ? negative_slope : 1;
+      for (int i = 0; i < kWidth / 8; ++i) {
+        float& sum = at(r, i);
+        sum = sum < 0 ? sum * negative_slope : sum;
+      }
     }
   }
 
