@@ -30,11 +30,12 @@ struct Config {
   }
 };
 
-// How the tiles of kWidth columns are dealt out to blocks.
-struct ColumnTiles {
-  int count;
-  int of_block;
+// What a launch decides.
+struct Plan {
+  int tiles;  // of kWidth columns
+  int tiles_of_block;
   unsigned across;  // blocks side by side
+  int residuals;    // the last of them is there
 };
 
 // How slabs are dealt out to warps, round by round: neighbours to the warps of a block, but those
@@ -63,15 +64,15 @@ __device__ __forceinline__ void load_bias(const typename C::T* bias, int c_out, 
 
 template <typename C>
 __global__ void __launch_bounds__(C::kThreads, kBlocksPerSm)
-    linear_kernel(const LinearArguments<typename C::T> args, const ColumnTiles columns) {
+    linear_kernel(const LinearArguments<typename C::T> args, const Plan plan) {
   using T = typename C::T;
   using Part = typename C::Part;
   const unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
   const int c_in = C::kIsWhole ? Part::kChannels : static_cast<int>(args.c_in);
   const int c_out = static_cast<int>(args.c_out), parts = c_in / Part::kChannels;
-  const unsigned block = blockIdx.x / columns.across;
-  const int first_tile = static_cast<int>(blockIdx.x % columns.across) * columns.of_block;
-  const int tiles = min(columns.of_block, columns.count - first_tile);
+  const unsigned block = blockIdx.x / plan.across;
+  const int first_tile = static_cast<int>(blockIdx.x % plan.across) * plan.tiles_of_block;
+  const int tiles = min(plan.tiles_of_block, plan.tiles - first_tile);
   const int first_column = first_tile * C::kWidth;
   T* const weights = dynamic_shared<T>();
   auto* const bias = reinterpret_cast<float*>(weights + tiles * c_in * C::kWidth);
@@ -86,7 +87,7 @@ __global__ void __launch_bounds__(C::kThreads, kBlocksPerSm)
   load_bias<C>(args.epilogue.bias, c_out, first_column, tiles * C::kWidth, bias);
 
   const auto num_rows = static_cast<uint32_t>(valid_rows(&count, args.num_out));
-  const Slabs<C::kWarps> slabs{(num_rows + kSlabRows - 1) / kSlabRows, gridDim.x / columns.across};
+  const Slabs<C::kWarps> slabs{(num_rows + kSlabRows - 1) / kSlabRows, gridDim.x / plan.across};
   unsigned slab = slabs.at(0, block, warp);
   const auto fetch = [&] {
     return fetch_row(args.features, slab * kSlabRows + lane % kSlabRows, num_rows);
@@ -119,7 +120,7 @@ __global__ void __launch_bounds__(C::kThreads, kBlocksPerSm)
       const int column = first_column + tile * C::kWidth, left = c_out - column;
       sums.add_bias(bias + tile * C::kWidth, lane);
 #pragma unroll 1
-      for (int r = 0; r < kMaxResiduals; ++r) {
+      for (int r = 0; r < plan.residuals; ++r) {
         const T* residual = args.epilogue.residuals[r].data;
         if (residual) sums.add(residual + column, residual_rows, r, c_out, left, lane);
       }
@@ -142,8 +143,9 @@ cudaError_t launch(const LinearArguments<typename C::T>& args, cudaStream_t stre
   const size_t bytes_of_tile = C::bytes_of_tile(args.c_in);
   const int64_t tiles = (args.c_out + C::kWidth - 1) / C::kWidth;
   const int64_t of_block = std::min(tiles, static_cast<int64_t>(kMostSharedBytes / bytes_of_tile));
-  const ColumnTiles columns{static_cast<int>(tiles), static_cast<int>(of_block),
-                            static_cast<unsigned>((tiles + of_block - 1) / of_block)};
+  Plan plan{static_cast<int>(tiles), static_cast<int>(of_block),
+            static_cast<unsigned>((tiles + of_block - 1) / of_block), kMaxResiduals};
+  while (plan.residuals > 0 && !args.epilogue.residuals[plan.residuals - 1].data) --plan.residuals;
   int device = 0, multiprocessors = 0;
   ELITE_CUDA_TRY(cudaGetDevice(&device));
   ELITE_CUDA_TRY(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
@@ -151,11 +153,11 @@ cudaError_t launch(const LinearArguments<typename C::T>& args, cudaStream_t stre
   ELITE_CUDA_TRY(
       cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, kMostSharedBytes));
   const int64_t slabs = (args.num_out + kSlabRows - 1) / kSlabRows;
-  const int64_t at_once = int64_t{multiprocessors} * kBlocksPerSm / columns.across;
-  const int64_t blocks = std::max<int64_t>(1, std::min(slabs, at_once)) * columns.across;
+  const int64_t at_once = int64_t{multiprocessors} * kBlocksPerSm / plan.across;
+  const int64_t blocks = std::max<int64_t>(1, std::min(slabs, at_once)) * plan.across;
   const cudaLaunchConfig_t config =
       launch_config(blocks, C::kThreads, stream, of_block * bytes_of_tile);
-  return cudaLaunchKernelEx(&config, kernel, args, columns);
+  return cudaLaunchKernelEx(&config, kernel, args, plan);
 }
 
 // For rows that are one part, or several.

@@ -62,20 +62,16 @@ __device__ __forceinline__ int weight_column(unsigned channel) {
 template <int kWidth>
 using Tiles16x8 = float[kWidth / 16][2][4];
 
-// How a lane reads a tile of the weights in shared memory: the elements that it names, or loads,
-// for the products of 16 channels each.
+// How a lane reads a tile of the weights in shared memory: the places that it names to ldmatrix, or
+// loads itself.
 template <typename T, int kWidth>
 class LaneOfWeights {
  public:
   __device__ __forceinline__ explicit LaneOfWeights(int lane) {
 #pragma unroll
-    for (int tile = 0; tile < kWidth / 16; ++tile) {
-#pragma unroll
-      for (int i = 0; i < kNames; ++i) {
-        const int row = sizeof(T) == 2 ? lane / 16 * 8 + lane % 8 : lane % 4 + i / 2 * 4;
-        const int column = sizeof(T) == 2 ? lane / 8 % 2 * 8 : lane / 4 + i % 2 * 8;
-        offsets_[tile][i] = element<T, kWidth>(row, tile * 16 + column);
-      }
+    for (int i = 0; i < kRows; ++i) {
+      const int row = sizeof(T) == 2 ? lane / 16 * 8 + lane % 8 : lane % 4 + i * 4;
+      places_[i] = element<T, kWidth>(row, sizeof(T) == 2 ? lane / 8 % 2 * 8 : lane / 4);
     }
   }
 
@@ -87,10 +83,10 @@ class LaneOfWeights {
     for (int tile = 0; tile < kWidth / 16; ++tile) {
       uint32_t a[4];
       if constexpr (sizeof(T) == 2) {
-        ldmatrix_x4_trans(a, &rows[offsets_[tile][0]]);
+        ldmatrix_x4_trans(a, &rows[places_[0] ^ tile * 16]);
       } else {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) a[i] = to_tf32(rows[offsets_[tile][i]]);
+        for (int i = 0; i < 4; ++i) a[i] = to_tf32(rows[places_[i / 2] ^ (tile * 16 + i % 2 * 8)]);
       }
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
@@ -104,8 +100,8 @@ class LaneOfWeights {
   }
 
  private:
-  static constexpr int kNames = sizeof(T) == 2 ? 1 : 4;
-  int offsets_[kWidth / 16][kNames];
+  static constexpr int kRows = sizeof(T) == 2 ? 1 : 2;
+  int places_[kRows];  // in the first tile; a swizzle is an exclusive or, and so are other columns
 };
 
 // A part of a slab's rows, kBytes of each: what a lane holds of it.
