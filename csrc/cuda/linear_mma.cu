@@ -1,6 +1,6 @@
 // Linear maps on tensor cores. A block keeps the weights of its columns in shared memory; its warps
 // walk slabs of 16 rows, and none waits for another. A slab's features go to registers, once; those
-// of the next slab come while this one's sums are finished and written.
+// of the next slab come while this one's sums are written.
 #include <algorithm>
 
 #include "common/num_rows.h"
