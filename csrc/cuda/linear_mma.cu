@@ -88,24 +88,23 @@ __global__ void __launch_bounds__(C::kThreads, kBlocksPerSm)
 
   const auto num_rows = static_cast<uint32_t>(valid_rows(&count, args.num_out));
   const Slabs<C::kWarps> slabs{(num_rows + kSlabRows - 1) / kSlabRows, gridDim.x / plan.across};
-  unsigned slab = slabs.at(0, block, warp);
-  const auto fetch = [&] {
+  const auto fetch = [&](unsigned slab) {
     return fetch_row(args.features, slab * kSlabRows + lane % kSlabRows, num_rows);
   };
   const auto checked = [&](int32_t row) {
     return checked_row(row, args.features.num_rows, args.error_flag);
   };
   const LaneOfWeights<T, C::kWidth> lane_of_weights(static_cast<int>(lane));
-  int32_t row = checked(fetch());
+  int32_t row = checked(fetch(slabs.at(0, block, warp)));
   Part part;
   part.load(args.features.data, c_in, row, lane);
   __syncthreads();
 
-  for (unsigned round = 1; slab < slabs.count; ++round) {
-    const uint32_t first_row = slab * kSlabRows;
+  for (unsigned round = 0;; ++round) {
+    const uint32_t first_row = slabs.at(round, block, warp) * kSlabRows;
+    if (first_row >= num_rows) break;
     ResidualRows<T> residual_rows(args.epilogue, first_row, num_rows, lane);
-    slab = slabs.at(round, block, warp);
-    const int32_t next_row = fetch();
+    const int32_t next_row = fetch(slabs.at(round + 1, block, warp));
     for (int tile = 0; tile < tiles; ++tile) {
       const T* weights_of_tile = weights + tile * c_in * C::kWidth;
       SlabSums<T, C::kWidth> sums;
