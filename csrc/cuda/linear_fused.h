@@ -1,6 +1,6 @@
 // Launcher of a linear map of gathered rows, with what is added to it and its activation, for
-// float, double, __half and __nv_bfloat16. It is a convolution with one offset: the kernels, the
-// order of the sums and what happens to wrong row numbers are those of sparse_conv.h.
+// float, double, __half and __nv_bfloat16. Tensor cores have a kernel for it; the rest is a
+// convolution with one offset. Wrong row numbers are treated as in sparse_conv.h.
 #pragma once
 
 #include "sparse_conv.h"

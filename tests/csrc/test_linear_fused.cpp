@@ -1,4 +1,6 @@
 // A linear map of gathered rows, on the CPU and on CUDA, against a plain loop.
+#include <cmath>
+
 #include "common/error_flag.h"
 #include "cpu/linear_fused.h"
 #include "cuda/linear_fused.h"
@@ -137,9 +139,33 @@ CASE(cuda_equals_a_plain_loop) {
   check_cuda<float>(0, 3);
 }
 
+// A part of a row in registers is 32 to 256 bytes long, a row one or several of them; the last
+// tile of columns may have room to spare.
+CASE(tensor_cores_take_rows_of_any_number_of_parts) {
+  check_cuda<__half>(16, 24);
+  check_cuda<__half>(48, 72);
+  check_cuda<__half>(96, 32);
+  check_cuda<__half>(128, 24);
+  check_cuda<__nv_bfloat16>(128, 136);
+  check_cuda<__nv_bfloat16>(192, 8);
+  check_cuda<float>(16, 12, true);
+  check_cuda<float>(32, 64, true);
+  check_cuda<float>(48, 100, true);
+  check_cuda<float>(96, 32, true);
+}
+
+// Of 3 and 5 tiles of columns: a block holds 2 of them. Of the last, not even one.
+CASE(tensor_cores_take_weights_that_no_block_can_hold) {
+  check_cuda<__half>(256, 192);
+  check_cuda<float>(128, 288, true);
+  check_cuda<__half>(640, 64);
+}
+
 CASE(rows_past_the_count_are_neither_read_nor_written) {
   check_padded<__half>(64, 64);
   check_padded<float>(64, 20, true);
+  check_padded<__nv_bfloat16>(128, 24);
+  check_padded<__half>(96, 136);
   check_padded<float>(7, 5);
 }
 
@@ -156,6 +182,23 @@ CASE(the_cpu_leaves_rows_past_the_count_too) {
     std::vector<double> want = all;
     std::fill(want.begin() + count * 5, want.end(), kUntouched);
     CHECK_EQUAL(run(&count), want);
+  }
+}
+
+// The first row of the result reads no features, the others the weights of one output channel,
+// which are infinite.
+CASE(infinite_weights_do_not_reach_rows_that_read_nothing) {
+  for (const bool tf32 : {false, true}) {
+    LinearCase<float> linear(6, 32, 24);
+    for (int64_t c = 0; c < 32; ++c) linear.weight.data[c * 24 + 3] = INFINITY;
+    for (int64_t i = 0; i < 6; ++i) linear.rows[i] = static_cast<int32_t>(i) - 1;
+    const std::vector<float> got = linear.run_on_cuda(true, tf32);
+    const std::vector<double> want = linear.want(true);
+    for (int64_t i = 0; i < 6 * 24; ++i) {
+      const bool is_finite = i % 24 != 3 || i < 24;
+      CHECK(std::isfinite(got[i]) == is_finite);
+      CHECK(!is_finite || std::abs(got[i] - want[i]) < 2 * tolerance<float>(true));
+    }
   }
 }
 
