@@ -17,15 +17,15 @@ cudaError_t forward_on_tensor_cores(const SparseConvArguments<T>& args, SparseCo
     // In a padded buffer, blocks that go from tile to tile: the same bits.
     const bool is_padded = args.num_rows != nullptr;
     if (is_padded && variant == SparseConvVariant::kTiles128) variant = SparseConvVariant::kTiles64;
+    if (sizeof(T) == 2) {  // the same bits
+      const bool is_large = !is_padded && args.shape.num_out >= 32768;
+      variant = is_large ? SparseConvVariant::kDirect32 : SparseConvVariant::kDirect16;
+    }
   }
   if constexpr (std::is_same_v<T, __half>) {
     switch (variant) {
       case SparseConvVariant::kResident32:
         return tensor_core::forward_resident_32(args, stream);
-      case SparseConvVariant::kDirect16:
-        return tensor_core::forward_direct<T, 4, 2, 1, 16>(args, stream);
-      case SparseConvVariant::kDirect32:
-        return tensor_core::forward_direct<T, 4, 4, 1, 12>(args, stream);
       case SparseConvVariant::kDirect16Few:
         return tensor_core::forward_direct<T, 4, 2, 1, 12>(args, stream);
       case SparseConvVariant::kDirect16x8:
@@ -34,6 +34,11 @@ cudaError_t forward_on_tensor_cores(const SparseConvArguments<T>& args, SparseCo
         return tensor_core::forward_direct<T, 4, 4, 2, 8>(args, stream);
       default:
         break;
+    }
+  }
+  if constexpr (sizeof(T) == 2) {
+    if (variant == SparseConvVariant::kDirect16) {
+      return tensor_core::forward_direct<T, 4, 2, 1, 16>(args, stream);
     }
   }
   if (variant == SparseConvVariant::kDirect32) {

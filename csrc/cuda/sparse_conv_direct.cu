@@ -166,6 +166,7 @@ INSTANTIATE(__half, 4, 2, 1, 12);
 INSTANTIATE(__half, 4, 4, 1, 12);
 INSTANTIATE(__half, 8, 2, 1, 16);
 INSTANTIATE(__half, 4, 4, 2, 8);
+INSTANTIATE(__nv_bfloat16, 4, 2, 1, 16);
 INSTANTIATE(__nv_bfloat16, 4, 4, 1, 12);
 #undef INSTANTIATE
 
