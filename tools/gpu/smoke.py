@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Sequence
@@ -166,11 +167,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--under", choices=SANITIZER_TOOLS, help="a tool of compute-sanitizer")
     parser.add_argument("--json", type=Path, help="file of the results, written as they come")
     parser.add_argument("--op", help="try this one alone, in this process")
+    parser.add_argument("--match", default="", help="a regular expression that ops have to match")
     options = parser.parse_args(arguments)
     if options.op:
         return try_op(options.op, options.device, ["small", "scan"][: 1 + (options.scan != "none")])
     check_device(options.device)
-    outcomes = run(all_ops(), options)
+    outcomes = run([op for op in all_ops() if re.search(options.match, op)], options)
     failed = [o.op for o in outcomes if o.problem]
     print(f"{len(outcomes) - len(failed)} of {len(outcomes)} ops are right")
     return 1 if failed else 0
