@@ -13,6 +13,7 @@ __all__ = ["HOUSE", "Result", "Results", "read_results"]
 
 # This library, used in several ways, and its definition; all others are peers.
 HOUSE = (
+    "elite_ops_ordered",
     "elite_ops",
     "elite_ops_captured",
     "elite_ops_compat",

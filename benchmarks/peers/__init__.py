@@ -15,6 +15,7 @@ __all__ = ["CONTESTANTS", "Contestant", "Missing", "load"]
 # The name in results, and the module and class that speak for it.
 CONTESTANTS = {
     "elite_ops": ("peers.ours", "Ours"),
+    "elite_ops_ordered": ("peers.ours", "OursOrdered"),
     "reference": ("peers.plain", "Plain"),
     "spconv": ("peers.of_spconv", "Spconv"),
     "spconv_split": ("peers.of_spconv", "SpconvSplit"),

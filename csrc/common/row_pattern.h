@@ -17,9 +17,9 @@ struct RowPatterns {
   ELITE_HOST_DEVICE int num_bits() const {
     return static_cast<int>(num_offsets / num_layers + num_layers);
   }
-  // The bits that offset `k` sets.
-  ELITE_HOST_DEVICE uint64_t bits(int64_t k) const {
-    return uint64_t{1} << (num_layers + k / num_layers) | uint64_t{1} << k % num_layers;
+  // The bits that the offset of this column and layer sets.
+  ELITE_HOST_DEVICE uint64_t bits(int64_t column, int64_t layer) const {
+    return uint64_t{1} << (num_layers + column) | uint64_t{1} << layer;
   }
   // The place of the Gray code word `bits`: bit i is the parity of the bits from i up.
   ELITE_HOST_DEVICE static uint64_t number(uint64_t bits) {

@@ -19,7 +19,7 @@ void order_rows(const RowPatterns& groups, const int32_t* in_rows, int64_t num_r
     std::vector<uint64_t> bits(end - begin);
     for (int64_t k = 0; k < groups.num_offsets; ++k) {
       const int32_t* table = in_rows + k * num_rows + begin;
-      const uint64_t of_offset = groups.bits(k);
+      const uint64_t of_offset = groups.bits(k / groups.num_layers, k % groups.num_layers);
       for (size_t i = 0; i < bits.size(); ++i) bits[i] |= table[i] >= 0 ? of_offset : 0;
     }
     for (int64_t i = begin; i < end; ++i) {

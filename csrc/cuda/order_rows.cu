@@ -5,13 +5,20 @@
 namespace elite_ops::cuda {
 namespace {
 
+// One thread per row.
 __global__ void number_groups_kernel(RowPatterns groups, const int32_t* __restrict__ in_rows,
                                      KeySort sort) {
   const int64_t i = global_thread();
   if (i >= sort.num_rows) return;
+  const auto layers = static_cast<int>(groups.num_layers);
+  const auto columns = static_cast<int>(groups.num_offsets / groups.num_layers);
+  const int32_t* entry = in_rows + i;
   uint64_t bits = 0;
-  for (int64_t k = 0; k < groups.num_offsets; ++k) {
-    bits |= in_rows[k * sort.num_rows + i] >= 0 ? groups.bits(k) : 0;
+  for (int column = 0; column < columns; ++column) {
+#pragma unroll 3
+    for (int layer = 0; layer < layers; ++layer, entry += sort.num_rows) {
+      bits |= *entry >= 0 ? groups.bits(column, layer) : 0;
+    }
   }
   sort.keys[i] = RowPatterns::number(bits);
   sort.rows[i] = static_cast<int32_t>(i);

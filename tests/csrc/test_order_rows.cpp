@@ -79,6 +79,7 @@ CASE(rows_that_meet_nothing_or_everything) {
 CASE(the_largest_kernel_fits_in_a_key) {
   const RowPatterns groups{343, 7};
   CHECK(groups.num_bits() == 56);
-  const uint64_t number = RowPatterns::number(groups.bits(342));
-  CHECK((number ^ (number >> 1)) == groups.bits(342));
+  const uint64_t number =
+      RowPatterns::number(groups.bits(342 / groups.num_layers, 342 % groups.num_layers));
+  CHECK((number ^ (number >> 1)) == groups.bits(342 / groups.num_layers, 342 % groups.num_layers));
 }
