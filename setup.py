@@ -1,8 +1,8 @@
 """Builds `elite_ops._C`: the CPU ops always, the CUDA ops when torch has CUDA and nvcc exists.
 
 ELITE_CUDA=0 leaves the CUDA ops out, ELITE_CUDA=1 insists on them. TORCH_CUDA_ARCH_LIST chooses the
-architectures (default "8.0;9.0+PTX"; "9.0a" adds what only Hopper has), MAX_JOBS the number of
-compiler processes. Sources and flags are in tools/build_flags.py.
+architectures (default "8.0;9.0+PTX"), MAX_JOBS the number of compiler processes. Sources and flags
+are in tools/build_flags.py.
 """
 
 import importlib.util

@@ -9,24 +9,10 @@ from forced_variant import forced_variant
 from precision import PRECISIONS, rms_error
 from submanifold import scan_with_kernel_map
 
-from elite_ops import build_info, order_rows
+from elite_ops import order_rows
 from elite_ops.reference.sparse_conv import sparse_conv as reference
 
-VARIANTS = {
-    "table": 0,
-    "general": 1,
-    "tiles_64": 2,
-    "tiles_128": 3,
-    "resident": 4,
-    "warpgroup_64": 5,
-    "warpgroup_128": 6,
-    "direct_16": 7,
-    "direct_32": 8,
-    "direct_16_few": 9,
-    "direct_16x8": 10,
-    "direct_wide": 11,
-    "resident_32": 13,
-}
+VARIANTS = {"chosen": 0, "general": 1, "rows_16": 2, "rows_32": 3}
 
 
 @pytest.mark.benchmark(group="sparse_conv variants")
@@ -38,8 +24,8 @@ VARIANTS = {
 def bench_variants(timed, device, variant, rows, precision, channels, scale):
     if device.type == "cpu":
         pytest.skip("not needed: the CPU has one way")
-    if reason := why_not(variant, precision, channels, device):
-        pytest.skip(f"not available: {reason}")
+    if variant == "rows_16" and precision == "tf32":
+        pytest.skip("not available: 16-bit types only")
     name, voxels = scan_with_kernel_map(device, scale)
     kernel_map = voxels.submanifold_map()
     table = kernel_map.in_rows
@@ -68,27 +54,3 @@ def bench_variants(timed, device, variant, rows, precision, channels, scale):
             pairs=pairs,
             rms_error=error,
         )
-
-
-def why_not(variant: str, precision: str, channels: int, device: torch.device) -> str | None:
-    """What keeps a variant from computing this, if anything does."""
-    if variant.startswith("direct"):
-        return None if precision == "fp16" or variant == "direct_32" else "float16 only"
-    if variant not in ("resident", "resident_32", "warpgroup_64", "warpgroup_128"):
-        return None
-    if precision == "tf32":
-        return "16-bit types only"
-    if variant.startswith("resident"):
-        return None if fits_in_shared_memory(channels) else "the weights don't fit in shared memory"
-    if channels % 64 != 0:
-        return "channels in multiples of 64 only"
-    if torch.cuda.get_device_capability(device) != (9, 0):
-        return "devices of compute capability 9.0 only"
-    if "9.0a" not in str(build_info()["cuda_architectures"]):
-        return "built without 9.0a in TORCH_CUDA_ARCH_LIST"
-    return None
-
-
-def fits_in_shared_memory(channels: int) -> bool:
-    """Whether a block can hold all weights of 64 output channels in 16 bits."""
-    return 27 * channels * 64 * 2 < 225_000

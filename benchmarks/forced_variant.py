@@ -8,7 +8,7 @@ from elite_ops import _C
 
 @contextmanager
 def forced_variant(variant: int) -> Iterator[None]:
-    """By its number there; 0 is the choice of the table."""
+    """By its number there; 0 is what `choose_variant` says."""
     _C.force_sparse_conv_variant(variant)
     try:
         yield

@@ -26,11 +26,10 @@ HEADER = """# What the kernels take
 
 Made by `make resources` from the report of {compiler}; nothing here was measured on a GPU.
 Registers are per thread, and shared memory is the static part, in bytes per block. Dynamic shared
-memory comes on top: the size of `Shared` in `sparse_conv_mma.cu`, `sparse_conv_wgmma.cu` and
-`sparse_conv_weight_mma.cu`, the warps' pipelines and the weights in `sparse_conv_resident.cu`, the
-points at hand in `encode_voxels_backward.cu`, the counts in `confusion_matrix.cu` and
-`majority_vote.cu`. The kernels of `sparse_conv_wgmma.cu` are empty except on sm_90a. Kernels that
-spill registers to memory: {spilling}; `make nvcc` fails where there are any.
+memory comes on top: the size of `Shared` in `sparse_conv_mma.cu` and `sparse_conv_weight_mma.cu`,
+the points at hand in `encode_voxels_backward.cu`, the counts in `confusion_matrix.cu` and
+`majority_vote.cu`. Kernels that spill registers to memory: {spilling}; `make nvcc` fails where there
+are any.
 
 """
 

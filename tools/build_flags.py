@@ -65,10 +65,7 @@ def architectures() -> str:
 def macros(with_cuda: bool) -> list[tuple[str, str | None]]:
     if not with_cuda:
         return [("ELITE_CUDA_ARCHITECTURES", '""')]
-    named: list[tuple[str, str | None]] = [("ELITE_WITH_CUDA", None)]
-    if "9.0a" in architectures():  # has warpgroup products (csrc/cuda/sparse_conv_wgmma.cu)
-        named.append(("ELITE_WITH_SM90A", None))
-    return [*named, ("ELITE_CUDA_ARCHITECTURES", f'"{architectures()}"')]
+    return [("ELITE_WITH_CUDA", None), ("ELITE_CUDA_ARCHITECTURES", f'"{architectures()}"')]
 
 
 def nvcc_flags() -> list[str]:

@@ -12,13 +12,25 @@
 #include <cstdint>
 #include <type_traits>
 
+#include "mma.cuh"
+#include "mma_sizes.cuh"
 #include "packed.cuh"
-#include "sparse_conv_tile.cuh"
+#include "swizzle.cuh"
 
 namespace elite_ops::cuda::tensor_core {
 
+constexpr int kSlabRows = 16;  // rows of a warp at a time
+
 template <typename T>
 constexpr int kPerWord = 4 / sizeof(T);
+
+// A row-major matrix of kWidth columns in shared memory, swizzled. Where rows from a multiple of 8
+// on are taken as a matrix of their own, elements lie at the same places.
+template <typename T, int kWidth>
+__device__ __forceinline__ int element(int row, int column) {
+  const int vector = swizzled<kWidth / kPerVector<T>>(row, column / kPerVector<T>);
+  return vector * kPerVector<T> + column % kPerVector<T>;
+}
 
 // Elements of any type, loaded and stored at once. Handled one by one, halves would be moved about.
 template <int kCount>

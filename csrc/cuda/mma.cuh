@@ -62,36 +62,12 @@ __device__ __forceinline__ uint32_t to_tf32(float x) {
   return bits;
 }
 
-// Loads four 8 x 8 matrices of 16-bit elements. Lane l gives the address, a multiple of 16 in
-// shared memory, of row l % 8 of matrix l / 8; r[i] receives two elements of matrix i: of row lane
-// / 4, columns 2 * (lane % 4) and the next.
-__device__ __forceinline__ void ldmatrix_x4(uint32_t (&r)[4], const void* row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(row))
-               : "memory");
-}
-
-// The same of the transposed matrices: r[i] receives rows 2 * (lane % 4) and the next, column
-// lane / 4.
+// Loads four transposed 8 x 8 matrices of 16-bit elements. Lane l gives the address, a multiple of
+// 16 in shared memory, of row l % 8 of matrix l / 8; r[i] receives two elements of matrix i: of
+// rows 2 * (lane % 4) and the next, column lane / 4.
 __device__ __forceinline__ void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
-               : "r"(shared_address(row))
-               : "memory");
-}
-
-// Two matrices; the addresses of lanes 16 to 31 are ignored.
-__device__ __forceinline__ void ldmatrix_x2(uint32_t (&r)[2], const void* row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
-               : "r"(shared_address(row))
-               : "memory");
-}
-
-__device__ __forceinline__ void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.trans.shared.b16 {%0, %1}, [%2];"
-               : "=r"(r[0]), "=r"(r[1])
                : "r"(shared_address(row))
                : "memory");
 }

@@ -10,61 +10,13 @@ template <typename T>
 cudaError_t forward_on_tensor_cores(const SparseConvArguments<T>& args, SparseConvVariant variant,
                                     cudaStream_t stream) {
   if (variant == SparseConvVariant::kAutomatic) {
-    int architecture = 0;
-    ELITE_CUDA_TRY(current_architecture(&architecture));
-    const bool holds = tensor_core::holds_warpgroups() && args.shortcut.channels % 64 == 0;
-    variant = choose_variant(args.shape, sizeof(T), architecture, holds);
-    // In a padded buffer, blocks that go from tile to tile: the same bits.
-    const bool is_padded = args.num_rows != nullptr;
-    if (is_padded && variant == SparseConvVariant::kTiles128) variant = SparseConvVariant::kTiles64;
-    if (sizeof(T) == 2) {  // the same bits
-      const bool is_large = !is_padded && args.shape.num_out >= 32768;
-      variant = is_large ? SparseConvVariant::kDirect32 : SparseConvVariant::kDirect16;
-    }
-  }
-  if constexpr (std::is_same_v<T, __half>) {
-    switch (variant) {
-      case SparseConvVariant::kResident32:
-        return tensor_core::forward_resident_32(args, stream);
-      case SparseConvVariant::kDirect16Few:
-        return tensor_core::forward_direct<T, 4, 2, 1, 12>(args, stream);
-      case SparseConvVariant::kDirect16x8:
-        return tensor_core::forward_direct<T, 8, 2, 1, 16>(args, stream);
-      case SparseConvVariant::kDirectWide:
-        return tensor_core::forward_direct<T, 4, 4, 2, 8>(args, stream);
-      default:
-        break;
-    }
+    variant = choose_variant(args.shape.num_out, args.num_rows != nullptr, sizeof(T));
   }
   if constexpr (sizeof(T) == 2) {
-    if (variant == SparseConvVariant::kDirect16) {
-      return tensor_core::forward_direct<T, 4, 2, 1, 16>(args, stream);
-    }
+    if (variant == SparseConvVariant::kRows16) return tensor_core::forward<T, 16>(args, stream);
   }
-  if (variant == SparseConvVariant::kDirect32) {
-    constexpr int kWarpsAtOnce = sizeof(T) == 4 ? 8 : 12;
-    return tensor_core::forward_direct<T, 4, 4, 1, kWarpsAtOnce>(args, stream);
-  }
-  if constexpr (sizeof(T) == 2) {
-    switch (variant) {
-      case SparseConvVariant::kResident:
-        return tensor_core::forward_resident(args, stream);
-      case SparseConvVariant::kWarpgroup64:
-        return tensor_core::forward_warpgroup_64(args, stream);
-      case SparseConvVariant::kWarpgroup128:
-        return tensor_core::forward_warpgroup_128(args, stream);
-      default:
-        break;
-    }
-  }
-  switch (variant) {
-    case SparseConvVariant::kTiles64:
-      return tensor_core::forward_tiles_64(args, stream);
-    case SparseConvVariant::kTiles128:
-      return tensor_core::forward_tiles_128(args, stream);
-    default:
-      return cudaErrorInvalidValue;
-  }
+  if (variant == SparseConvVariant::kRows32) return tensor_core::forward<T, 32>(args, stream);
+  return cudaErrorInvalidValue;
 }
 
 }  // namespace

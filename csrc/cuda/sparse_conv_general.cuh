@@ -30,14 +30,14 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
   if (first_row >= num_rows) return;
   const int thread = static_cast<int>(threadIdx.x);
   const int row = thread / (kTile / kMicro), column = thread % (kTile / kMicro);
-  TableColumn<T> table_column(args, num_rows, 0, first_row + thread % kTile);
+  TableColumn<T> table_column(args, num_rows, first_row + thread % kTile);
   bool outside = false;
   Sum sums[kMicro][kMicro] = {};
 
   for (int64_t k = 0; k < offsets_of(args); ++k) {
     bool is_needed = false;
     if (thread < kTile) {
-      rows[thread] = table_column.next(args, 1, outside);
+      rows[thread] = table_column.next(args, outside);
       is_needed = rows[thread] >= 0;
     }
     if (!__syncthreads_or(is_needed)) continue;
@@ -82,8 +82,8 @@ __global__ void __launch_bounds__(kThreads, kBlocksPerSm<T>)
     const int64_t place = first_row + row * kMicro + i, to = output_row(args, num_rows, place);
     if (to < 0) continue;
     OutputRow<T>(args, to, place)
-        .template write<1, kMicro>(first_column + column, kTile / kMicro,
-                                   [&](int j, int /*of one*/) -> Sum& { return sums[i][j]; });
+        .template write<kMicro>(first_column + column, kTile / kMicro,
+                                [&](int j) -> Sum& { return sums[i][j]; });
   }
 }
 

@@ -1,108 +1,164 @@
-// Output-stationary implicit GEMM. A block owns kRows output rows and 64 output channels at a time;
-// a warp owns a slab of 16 of the rows, the height of an mma. One asynchronous pipeline runs over
-// all pairs of (offset that some row of the block needs, chunk of input channels) without draining
-// in between; the rows to gather are in shared memory before it starts. A slab that an offset does
-// not meet neither loads nor multiplies.
+// Output-stationary implicit GEMM whose gathered rows go from global memory straight into the
+// operand registers of tensor-core products. A warp owns tiles of 8 output rows, a block a few
+// warps and kColumns output channels. Only the weights pass through shared memory, by an
+// asynchronous pipeline over all pairs of (offset that some row of the block needs, chunk of input
+// channels). A warp that an offset misses neither loads nor multiplies, and each loads the rows of
+// the step after next into the registers that the step at hand has just read.
+#include <algorithm>
+#include <type_traits>
+
 #include "dynamic_shared.cuh"
 #include "launch.cuh"
 #include "sparse_conv_mma.cuh"
-#include "sparse_conv_slab.cuh"
+#include "sparse_conv_store.cuh"
+#include "sparse_conv_table.cuh"
 
 namespace elite_ops::cuda::tensor_core {
 namespace {
 
-constexpr int kStages = 3;  // chunks in flight or in use
+constexpr int kWarps = 4;
+constexpr int kThreads = kWarps * 32;
+constexpr int kStages = 4;  // chunks of weights in flight or in use
 
-// kChunkBytes: the part of a row of features that one stage holds.
-template <typename Element, int kSlabs_, int kChunkBytes>
+// kWarpRows_: of a warp. kChunkBytes_: of a row of features, that one step multiplies.
+template <typename Element, int kWarpRows_, int kChunkBytes_>
 struct Config {
   using T = Element;
-  static constexpr int kSlabs = kSlabs_;
-  static constexpr int kRows = kSlabs * kSlabRows;
-  static constexpr int kThreads = kSlabs * 32;
-  static constexpr int kBlocksPerSm = kSlabs == 4 ? 3 : 2;  // what shared memory allows on sm_90
-  static constexpr bool kLoops = kSlabs == 4;  // over tiles; 8 slabs have no registers for that
-  static constexpr int kChunk = kChunkBytes / sizeof(T);
-  static constexpr int kVectorsA = kChunkBytes / 16;
+  static constexpr int kWarpRows = kWarpRows_;
+  static constexpr int kRowTiles = kWarpRows / kTileRows;
+  static constexpr int kRows = kWarps * kWarpRows;
+  static constexpr int kChunk = kChunkBytes_ / static_cast<int>(sizeof(T));
+  // On a multiprocessor, as registers allow.
+  static constexpr int kWarpsAtOnce = sizeof(T) == 4 ? 8 : kWarpRows == 32 ? 12 : 16;
+  static constexpr int kBlocksAtOnce = kWarpsAtOnce / kWarps;
 
-  struct Shared {
-    T a[kStages][kRows * kChunk];
-    T b[kStages][kChunk * kColumns];
-    int32_t rows[kOffsets][kRows];
-    uint32_t slab_masks[kSlabs];
+  using Rows = GatheredRowTiles<T, kRowTiles, kChunkBytes_>;
+  using Weights = WeightPanel<T, kChunkBytes_, kThreads>;
+
+  struct alignas(16) Shared {
+    T weights[kStages][Weights::kElements];
+    int32_t rows[kWarps][1 + kOffsets][kWarpRows];  // those of the first offset are all missing
+    uint32_t masks[kWarps];
   };
 };
 
-// Starts the copies of one step: this warp's rows, unless the offset misses them all, and its share
-// of the weights.
-template <typename C>
-__device__ __forceinline__ void load(const SparseConvArguments<typename C::T>& args,
-                                     typename C::Shared& shared, int stage, const Step& step,
-                                     int first_offset, int first_column, uint32_t slab_mask) {
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int offset = step.offset();
-  const int64_t first_channel = int64_t{step.chunk} * C::kChunk;
-  const Operand<typename C::T> from = operand(args, first_offset + offset);
-  if (slab_mask >> offset & 1) {
-    load_slab<C::kVectorsA>(from, &shared.rows[offset][warp * kSlabRows], first_channel, lane,
-                            &shared.a[stage][warp * kSlabRows * C::kChunk]);
+// The output, cut into tiles of kRows x kColumns.
+template <int kRows>
+struct Tiles {
+  unsigned across;  // side by side
+
+  explicit Tiles(const SparseConvShape& shape)
+      : across(static_cast<unsigned>((shape.c_out + kColumns - 1) / kColumns)) {}
+  ELITE_HOST_DEVICE unsigned count(int64_t rows) const {
+    return static_cast<unsigned>((rows + kRows - 1) / kRows) * across;
   }
-  load_weights<C::kChunk, C::kThreads>(from, args.shape.c_out, first_channel, first_column,
-                                       shared.b[stage]);
-}
+  __device__ __forceinline__ int64_t first_row(unsigned tile) const {
+    return int64_t{tile / across} * kRows;
+  }
+  __device__ __forceinline__ int first_column(unsigned tile) const {
+    return static_cast<int>(tile % across) * kColumns;
+  }
+};
+
+// A step of a warp: its rows, and its number among the steps of the block.
+template <typename C>
+struct WarpStep {
+  typename C::Rows rows;
+  int number;
+
+  // Starts to read what `cursor` names, and moves that on.
+  __device__ __forceinline__ void aim(const SparseConvArguments<typename C::T>& args,
+                                      const StepCounter& counter, uint32_t block_mask,
+                                      const int32_t (*rows_of)[C::kWarpRows], Cursor& cursor,
+                                      int lane) {
+    int32_t found[C::kRowTiles];
+#pragma unroll
+    for (int tile = 0; tile < C::kRowTiles; ++tile) {
+      found[tile] = rows_of[cursor.place()][tile * kTileRows + lane / kQuad];
+    }
+    rows.aim(counter.features(args, cursor), counter.row_bytes(cursor), found, lane);
+    number = counter.steps_before(block_mask, cursor);
+    counter.advance(cursor);
+  }
+};
 
 template <typename C>
 __device__ __forceinline__ void convolve_tile(const SparseConvArguments<typename C::T>& args,
-                                              typename C::Shared& shared, int64_t first_row,
-                                              int first_column) {
-  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
-  const int64_t first_slab_row = first_row + warp * kSlabRows;
-  float sums[kTilesPerSlab][4] = {};
+                                              const ChunkedShape& shape, typename C::Shared& shared,
+                                              int64_t first_row, int first_column) {
+  const int warp = static_cast<int>(threadIdx.x / 32), lane = static_cast<int>(threadIdx.x % 32);
+  const int64_t first_warp_row = first_row + warp * C::kWarpRows;
+  const typename C::Weights weights(shape, first_column);
+  auto& rows_of = shared.rows[warp];
+  if (lane < C::kWarpRows) rows_of[0][lane] = -1;
+  PanelSums<C::kRowTiles> sums = {};
 
-  for (int first_offset = 0; first_offset < offsets_of(args); first_offset += kOffsets) {
+  for (int first_offset = 0; first_offset < shape.offsets; first_offset += kOffsets) {
     __syncthreads();  // the batch or the tile before is done with the rows and the masks
-    const uint32_t slab_mask = fetch_rows<C::kRows>(args, first_slab_row, first_offset, lane,
-                                                    &shared.rows[0][warp * kSlabRows]);
-    if (lane == 0) shared.slab_masks[warp] = slab_mask;
+    const uint32_t mask =
+        fetch_table<C::kWarpRows>(args, shape, first_warp_row, first_offset, lane, &rows_of[1]);
+    if (lane == 0) shared.masks[warp] = mask;
     __syncthreads();
     uint32_t block_mask = 0;
 #pragma unroll
-    for (int slab = 0; slab < C::kSlabs; ++slab) block_mask |= shared.slab_masks[slab];
+    for (int w = 0; w < kWarps; ++w) block_mask |= shared.masks[w];
 
-    const Chunks chunks(args, first_offset, C::kChunk);
-    const int steps = chunks.total(block_mask);
-    Step next{block_mask, 0}, now{block_mask, 0};
-    const auto load_step = [&](int i) {
+    const StepCounter counter(shape, first_offset);
+    const int steps = counter.steps_before(block_mask, {0, 0});
+    Cursor next{block_mask, 0}, mine{mask, 0};
+    const auto load_weights = [&](int i) {
       if (i < steps) {
-        load<C>(args, shared, i % kStages, next, first_offset, first_column, slab_mask);
-        next.advance(chunks);
+        weights.load(counter.weight(args, first_offset, next), shared.weights[i % kStages]);
+        counter.advance(next);
       }
       cp_async_commit();  // an empty group at the end, so that the wait below always counts alike
     };
-    for (int i = 0; i < kStages - 1; ++i) load_step(i);
+    WarpStep<C> even, odd;  // this warp's next two
+    const auto aim = [&](WarpStep<C>& step) {
+      step.aim(args, counter, block_mask, rows_of, mine, lane);
+    };
+    for (int i = 0; i < kStages - 1; ++i) load_weights(i);
+    aim(even);
+    even.rows.load_all();
+    aim(odd);
+    odd.rows.load_all();
     for (int i = 0; i < steps; ++i) {
       cp_async_wait<kStages - 2>();
       __syncthreads();  // step i has arrived, and everybody is done with the stage filled next
-      load_step(i + kStages - 1);
-      if (slab_mask >> now.offset() & 1) {
-        multiply_slab<C::kVectorsA, kColumns>(&shared.a[i % kStages][warp * kSlabRows * C::kChunk],
-                                              shared.b[i % kStages], lane, sums);
+      load_weights(i + kStages - 1);
+      if (i == even.number) {
+        aim(even);
+        multiply_step(even.rows, shared.weights[i % kStages], lane, sums);
+      } else if (i == odd.number) {
+        aim(odd);
+        multiply_step(odd.rows, shared.weights[i % kStages], lane, sums);
       }
-      now.advance(chunks);
     }
   }
-  store_slab<kColumns>(args, first_slab_row, first_column, lane, sums);
+  WarpOutput<typename C::T, C::kRowTiles>(args, first_warp_row, first_column, lane).finish(sums);
 }
 
 template <typename C>
-__global__ void __launch_bounds__(C::kThreads, C::kBlocksPerSm)
-    forward_kernel(const SparseConvArguments<typename C::T> args, const Tiles<C::kRows> tiles) {
+__global__ void __launch_bounds__(kThreads, C::kBlocksAtOnce)
+    forward_kernel(const SparseConvArguments<typename C::T> args, const ChunkedShape shape,
+                   const Tiles<C::kRows> tiles) {
   auto& shared = *dynamic_shared<typename C::Shared>();
   const unsigned count = tiles.count(valid_rows(args.num_rows, args.shape.num_out));
   for (unsigned tile = blockIdx.x; tile < count; tile += gridDim.x) {
-    convolve_tile<C>(args, shared, tiles.first_row(tile), tiles.first_column(tile));
-    if constexpr (!C::kLoops) return;
+    convolve_tile<C>(args, shape, shared, tiles.first_row(tile), tiles.first_column(tile));
   }
+}
+
+// Cuts the number of blocks, one for each tile, in a padded buffer: most tiles may hold no valid
+// row, and a block that finds nothing to do has to be started too. Leaves twice what runs at once.
+template <typename C>
+cudaError_t limit_blocks(const SparseConvArguments<typename C::T>& args, int64_t* blocks) {
+  if (args.num_rows == nullptr) return cudaSuccess;
+  int device = 0, multiprocessors = 0;
+  ELITE_CUDA_TRY(cudaGetDevice(&device));
+  ELITE_CUDA_TRY(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, device));
+  *blocks = std::min(*blocks, int64_t{2} * multiprocessors * C::kBlocksAtOnce);
+  return cudaSuccess;
 }
 
 template <typename C>
@@ -113,36 +169,29 @@ cudaError_t launch(const SparseConvArguments<typename C::T>& args, cudaStream_t 
                                       static_cast<int>(kBytes)));
   const Tiles<C::kRows> tiles(args.shape);
   int64_t blocks = tiles.count(args.shape.num_out);
-  if (C::kLoops) ELITE_CUDA_TRY(limit_blocks(args, C::kBlocksPerSm, &blocks));
-  const cudaLaunchConfig_t config = launch_config(blocks, C::kThreads, stream, kBytes);
-  return cudaLaunchKernelEx(&config, kernel, args, tiles);
-}
-
-template <typename T, int kSlabs>
-cudaError_t launch_tiles(const SparseConvArguments<T>& args, cudaStream_t stream) {
-  return launch_for_chunk(args, [&](auto chunk_bytes) {
-    return launch<Config<T, kSlabs, decltype(chunk_bytes)::value>>(args, stream);
-  });
+  ELITE_CUDA_TRY(limit_blocks<C>(args, &blocks));
+  const cudaLaunchConfig_t config = launch_config(blocks, kThreads, stream, kBytes);
+  return cudaLaunchKernelEx(&config, kernel, args, ChunkedShape(args, C::kChunk), tiles);
 }
 
 }  // namespace
 
-template <typename T>
-cudaError_t forward_tiles_64(const SparseConvArguments<T>& args, cudaStream_t stream) {
-  return launch_tiles<T, 4>(args, stream);
+template <typename T, int kWarpRows>
+cudaError_t forward(const SparseConvArguments<T>& args, cudaStream_t stream) {
+  // The largest chunk that divides the rows of both matrices of features.
+  const int64_t row_bytes = (args.shape.c_in | args.shortcut.channels) * sizeof(T);
+  if (row_bytes % 128 == 0) return launch<Config<T, kWarpRows, 128>>(args, stream);
+  if (row_bytes % 64 == 0) return launch<Config<T, kWarpRows, 64>>(args, stream);
+  return launch<Config<T, kWarpRows, 32>>(args, stream);
 }
 
-template <typename T>
-cudaError_t forward_tiles_128(const SparseConvArguments<T>& args, cudaStream_t stream) {
-  return launch_tiles<T, 8>(args, stream);
-}
-
-#define INSTANTIATE(T)                                                                   \
-  template cudaError_t forward_tiles_64<T>(const SparseConvArguments<T>&, cudaStream_t); \
-  template cudaError_t forward_tiles_128<T>(const SparseConvArguments<T>&, cudaStream_t)
-INSTANTIATE(float);
-INSTANTIATE(__half);
-INSTANTIATE(__nv_bfloat16);
+#define INSTANTIATE(T, kWarpRows) \
+  template cudaError_t forward<T, kWarpRows>(const SparseConvArguments<T>&, cudaStream_t)
+INSTANTIATE(float, 32);
+INSTANTIATE(__half, 16);
+INSTANTIATE(__half, 32);
+INSTANTIATE(__nv_bfloat16, 16);
+INSTANTIATE(__nv_bfloat16, 32);
 #undef INSTANTIATE
 
 }  // namespace elite_ops::cuda::tensor_core

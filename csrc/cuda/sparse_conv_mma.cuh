@@ -33,32 +33,8 @@ bool supports(const SparseConvArguments<T>& args, bool allow_tf32) {
                                residuals[1].data, residuals[2].data, residuals[3].data});
 }
 
-// Tiles of 64 or 128 rows and 64 columns, each computed by a block of its own; in a padded
-// buffer, fewer blocks go from one tile of 64 rows to the next.
-template <typename T>
-cudaError_t forward_tiles_64(const SparseConvArguments<T>& args, cudaStream_t stream);
-template <typename T>
-cudaError_t forward_tiles_128(const SparseConvArguments<T>& args, cudaStream_t stream);
-
-// Weights that stay in shared memory, for 16-bit types. cudaErrorInvalidValue where they don't fit
-// beside the pipeline, or where there are more than 32 offsets, the shortcut among them.
-template <typename T>
-cudaError_t forward_resident(const SparseConvArguments<T>& args, cudaStream_t stream);
-
-template <typename T>
-cudaError_t forward_resident_32(const SparseConvArguments<T>& args, cudaStream_t stream);
-
-// The warpgroup products of sm_90a, in tiles of 64 or 128 rows and 64 columns: input channels in
-// multiples of 64, output channels in multiples of 8. cudaErrorInvalidValue where that doesn't
-// hold, on other devices, and unless the library holds them.
-bool holds_warpgroups();
-template <typename T>
-cudaError_t forward_warpgroup_64(const SparseConvArguments<T>& args, cudaStream_t stream);
-template <typename T>
-cudaError_t forward_warpgroup_128(const SparseConvArguments<T>& args, cudaStream_t stream);
-
-// Gathered rows in registers; the numbers are those of Config in sparse_conv_direct.cu.
-template <typename T, int kWarps, int kRowTiles, int kPanels, int kWarpsAtOnce>
-cudaError_t forward_direct(const SparseConvArguments<T>& args, cudaStream_t stream);
+// A warp owns 16 or 32 rows; in float, 32. The same bits.
+template <typename T, int kWarpRows>
+cudaError_t forward(const SparseConvArguments<T>& args, cudaStream_t stream);
 
 }  // namespace elite_ops::cuda::tensor_core

@@ -5,11 +5,9 @@
 #include <cuda_runtime.h>
 
 #include <cstdint>
-#include <type_traits>
 
 #include "common/error_flag.h"
 #include "common/num_rows.h"
-#include "packed.cuh"
 #include "sparse_conv.h"
 
 namespace elite_ops::cuda {
@@ -19,14 +17,6 @@ __device__ __forceinline__ int32_t checked_row(int32_t row, int64_t num_rows, in
   if (row >= -1 && row < num_rows) return row;
   atomicOr(error_flag, static_cast<int32_t>(kIndexOutOfRange));
   return -1;
-}
-
-// The input row that meets output row `i` under offset `k`, -1 where there is none.
-__device__ __forceinline__ int32_t neighbor_row(const SparseConvShape& shape,
-                                                const int32_t* __restrict__ neighbors, int64_t k,
-                                                int64_t i, int32_t* error_flag) {
-  if (i >= shape.num_out) return -1;
-  return checked_row(neighbors[k * shape.num_out + i], shape.num_in, error_flag);
 }
 
 // The output row that column `i` of the table stands for, -1 past the valid rows.
@@ -71,30 +61,27 @@ struct TableColumn {
   int32_t row_in;        // what every offset meets where there is no table, -1 past the valid rows
   int32_t shortcut_row;  // -1 where there is no shortcut
 
-  // Starts at offset `k` of column `i`.
+  // Starts at the first offset of column `i`.
   __device__ __forceinline__ TableColumn(const SparseConvArguments<T>& args, int64_t num_rows,
-                                         int64_t k, int64_t i)
-      : entry(args.neighbors && i < num_rows ? args.neighbors + k * args.shape.num_out + i
-                                             : nullptr),
-        offsets_left(static_cast<int>(args.shape.num_offsets - k)),
+                                         int64_t i)
+      : entry(args.neighbors && i < num_rows ? args.neighbors + i : nullptr),
+        offsets_left(static_cast<int>(args.shape.num_offsets)),
         row_in(args.neighbors || i >= num_rows ? -1 : static_cast<int32_t>(i)),
         shortcut_row(-1) {
     if (args.shortcut.features) shortcut_row = static_cast<int32_t>(output_row(args, num_rows, i));
   }
 
-  // The row of the operand's features here, -1 where there is none; goes `steps` offsets on. Sets
-  // `outside` where the table names a row that doesn't exist. Free of branches, so that many loads
-  // run together.
-  __device__ __forceinline__ int32_t next(const SparseConvArguments<T>& args, int steps,
-                                          bool& outside) {
+  // The row of the operand's features here, -1 where there is none; goes one offset on. Sets
+  // `outside` where the table names a row that doesn't exist.
+  __device__ __forceinline__ int32_t next(const SparseConvArguments<T>& args, bool& outside) {
     int32_t row = offsets_left > 0 ? row_in : -1;
     if (offsets_left > 0 && entry) row = *entry;
     const bool is_wrong = row < -1 || row >= args.shape.num_in;
     outside |= is_wrong;
     row = is_wrong ? -1 : row;
     if (offsets_left == 0) row = shortcut_row;
-    offsets_left -= steps;
-    if (entry) entry += steps * args.shape.num_out;
+    --offsets_left;
+    if (entry) entry += args.shape.num_out;
     return row;
   }
 };
@@ -108,11 +95,11 @@ __device__ __forceinline__ void report_if(bool outside, int32_t* error_flag) {
 template <typename T>
 __device__ accumulate_t<T> sum_of_products(const SparseConvArguments<T>& args, int64_t i,
                                            int64_t column) {
-  TableColumn<T> table_column(args, valid_rows(args.num_rows, args.shape.num_out), 0, i);
+  TableColumn<T> table_column(args, valid_rows(args.num_rows, args.shape.num_out), i);
   bool outside = false;
   accumulate_t<T> sum = 0;
   for (int64_t k = 0; k < offsets_of(args); ++k) {
-    const int64_t row = table_column.next(args, 1, outside);
+    const int64_t row = table_column.next(args, outside);
     if (row < 0) continue;
     const Operand<T> from = operand(args, k);
     for (int64_t c = 0; c < from.channels; ++c) {
@@ -148,37 +135,31 @@ class OutputRow {
     report_if(outside, args.error_flag);
   }
 
-  // Finishes sums and writes them: kGroups groups of kWidth neighbouring columns, `stride` columns
-  // from each to the next. `sum(group, i)` is a sum; addresses of kWidth elements are aligned.
+  // Finishes sums and writes them: `sum(i)` is that of the i-th of kColumns columns, `stride`
+  // apart.
   //
   // The kernels multiply the weights of an offset with zeros for rows that don't meet it. A weight
   // that is infinite or NaN makes NaN of them, so sums that aren't finite are formed again.
-  template <int kWidth, int kGroups, typename Sum>
+  template <int kColumns, typename Sum>
   __device__ __forceinline__ void write(int64_t first_column, int stride, const Sum& sum) const {
     const SparseConvEpilogue<T>& epilogue = args_.epilogue;
-    const Columns<kWidth> columns{first_column, stride, args_.shape.c_out};
-    if (epilogue.bias) add<kWidth, kGroups>(epilogue.bias, columns, sum);
+    const Columns columns{first_column, stride, args_.shape.c_out};
+    if (epilogue.bias) add<kColumns>(epilogue.bias, columns, sum);
 #pragma unroll
     for (const T* residual : residuals_) {
-      if (residual) add<kWidth, kGroups>(residual, columns, sum);
+      if (residual) add<kColumns>(residual, columns, sum);
     }
-    static_assert(kWidth * kGroups <= 32);
+    static_assert(kColumns <= 32);
     uint32_t not_finite = 0;
 #pragma unroll
-    for (int g = 0; g < kGroups; ++g) {
-      Packed<T, kWidth> result;
-#pragma unroll
-      for (int i = 0; i < kWidth; ++i) {
-        const accumulate_t<T> value = sum(g, i);
-        not_finite |= is_finite(value) ? 0 : 1u << (g * kWidth + i);
-        result.values[i] = static_cast<T>(value < 0 ? value * epilogue.negative_slope : value);
-      }
-      if (columns.exists(g)) *columns.at(out_, g) = result;
+    for (int i = 0; i < kColumns; ++i) {
+      const accumulate_t<T> value = sum(i);
+      if (!columns.exists(i)) continue;
+      not_finite |= is_finite(value) ? 0 : 1u << i;
+      out_[columns.at(i)] = static_cast<T>(value < 0 ? value * epilogue.negative_slope : value);
     }
     for (; not_finite != 0; not_finite &= not_finite - 1) {
-      const int place = __ffs(static_cast<int>(not_finite)) - 1;
-      const int64_t column = first_column + place / kWidth * stride + place % kWidth;
-      if (column < args_.shape.c_out) write_again(column);
+      write_again(columns.at(__ffs(static_cast<int>(not_finite)) - 1));
     }
   }
 
@@ -198,38 +179,26 @@ class OutputRow {
   // x - x is NaN where x is infinite or NaN.
   __device__ __forceinline__ static bool is_finite(accumulate_t<T> x) { return x - x == 0; }
 
-  template <int kWidth>
   struct Columns {
     int64_t first;
     int stride;
     int64_t c_out;
 
-    __device__ __forceinline__ bool exists(int group) const {
-      return first + group * stride < c_out;
-    }
-    template <typename Element>
-    __device__ __forceinline__ auto* at(Element* row, int group) const {
-      using Group =
-          std::conditional_t<std::is_const_v<Element>, const Packed<T, kWidth>, Packed<T, kWidth>>;
-      return reinterpret_cast<Group*>(row + first + group * stride);
-    }
+    __device__ __forceinline__ int64_t at(int i) const { return first + i * stride; }
+    __device__ __forceinline__ bool exists(int i) const { return at(i) < c_out; }
   };
 
   // All loads of a row run together.
-  template <int kWidth, int kGroups, typename Sum>
-  __device__ __forceinline__ static void add(const T* row, const Columns<kWidth>& columns,
-                                             const Sum& sum) {
-    Packed<T, kWidth> added[kGroups];
+  template <int kColumns, typename Sum>
+  __device__ __forceinline__ static void add(const T* row, const Columns& columns, const Sum& sum) {
+    T added[kColumns];
 #pragma unroll
-    for (int g = 0; g < kGroups; ++g) {
-      if (columns.exists(g)) added[g] = *columns.at(row, g);
+    for (int i = 0; i < kColumns; ++i) {
+      if (columns.exists(i)) added[i] = row[columns.at(i)];
     }
 #pragma unroll
-    for (int g = 0; g < kGroups; ++g) {
-      if (!columns.exists(g)) continue;
-#pragma unroll
-      for (int i = 0; i < kWidth; ++i)
-        sum(g, i) += static_cast<accumulate_t<T>>(added[g].values[i]);
+    for (int i = 0; i < kColumns; ++i) {
+      if (columns.exists(i)) sum(i) += static_cast<accumulate_t<T>>(added[i]);
     }
   }
 

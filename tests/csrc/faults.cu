@@ -6,11 +6,9 @@
 #include <cstring>
 #include <vector>
 
+#include "cuda/async_copy.cuh"
 #include "cuda/dynamic_shared.cuh"
 #include "cuda/launch.cuh"
-#include "cuda/mma.cuh"
-#include "cuda/swizzle.cuh"
-#include "cuda/wgmma.cuh"
 
 namespace elite_ops::cuda {
 namespace {
@@ -209,90 +207,6 @@ __global__ void copy_over_what_is_read(const int* in, int* out) {
   turn_with_copies<true, true, !kFaulty>(in, out);
 }
 
-// The products of a warpgroup turn the numbers: a matrix with ones from corner to corner, which
-// copies bring, times a matrix with the numbers in its first column.
-struct alignas(kSwizzleBytes) Operands {
-  __half turn[kThreads * kThreads];
-  __half numbers[kThreads * kThreads];
-};
-
-alignas(16) __device__ const uint16_t kOneOfEight[8][8] = {
-    {0x3c00},
-    {0, 0x3c00},
-    {0, 0, 0x3c00},
-    {0, 0, 0, 0x3c00},
-    {0, 0, 0, 0, 0x3c00},
-    {0, 0, 0, 0, 0, 0x3c00},
-    {0, 0, 0, 0, 0, 0, 0x3c00},
-    {0, 0, 0, 0, 0, 0, 0, 0x3c00},
-};
-
-__device__ void load_operands(const int* in, Operands& operands) {
-  for (int e = thread(); e < kThreads * 8; e += kWarpgroupThreads) {
-    const int row = e / 8, vector = e % 8, one = kThreads - 1 - row;
-    const int to = swizzled<8>(row, vector) * 8;
-    cp_async_16(&operands.turn[to], kOneOfEight[one % 8], vector == one / 8);
-    for (int i = 0; i < 8; ++i) operands.numbers[to + i] = __half(0.f);
-    if (vector == 0) operands.numbers[to] = __half(static_cast<float>(in[row]));
-  }
-  cp_async_commit();
-  cp_async_wait<0>();
-}
-
-enum class Omitted { kNothing, kProxyFence, kWait, kWaitBeforeReuse, kFence, kOneWarp };
-
-template <Omitted kOmitted>
-__device__ void turn_with_products(const int* in, int* out) {
-  auto& operands = *dynamic_shared<Operands>();
-  in += blockIdx.x * kThreads;
-  out += blockIdx.x * kThreads;
-  load_operands(in, operands);
-  if (kOmitted != Omitted::kProxyFence) fence_async_proxy();
-  __syncthreads();
-
-  float sums[8][4] = {};
-  if (kOmitted == Omitted::kOneWarp && thread() / 32 == 3) return;
-  if (kOmitted != Omitted::kFence) wgmma_fence(sums);
-  for (int part = 0; part < kThreads / 16; ++part) {
-    wgmma_m64n64k16<__half>(sums, matrix_descriptor(operands.turn) + part * 2,
-                            matrix_descriptor(operands.numbers) + part * 16 * 8);
-  }
-  wgmma_commit();
-  if (kOmitted == Omitted::kWaitBeforeReuse) operands.numbers[thread()] = __half(7.f);
-  if (kOmitted != Omitted::kWait) wgmma_wait<0>(sums);
-  if (thread() % 4 == 0) {
-    const int row = thread() / 32 * 16 + thread() % 32 / 4;
-    out[row] = static_cast<int>(sums[0][0]);
-    out[row + 8] = static_cast<int>(sums[0][2]);
-  }
-}
-
-template <Omitted kOmitted, bool kFaulty>
-__device__ void turn_with_products_unless(const int* in, int* out) {
-  turn_with_products<kFaulty ? kOmitted : Omitted::kNothing>(in, out);
-}
-
-template <bool kFaulty>
-__global__ void product_without_proxy_fence(const int* in, int* out) {
-  turn_with_products_unless<Omitted::kProxyFence, kFaulty>(in, out);
-}
-template <bool kFaulty>
-__global__ void product_without_wait(const int* in, int* out) {
-  turn_with_products_unless<Omitted::kWait, kFaulty>(in, out);
-}
-template <bool kFaulty>
-__global__ void write_over_what_a_product_reads(const int* in, int* out) {
-  turn_with_products_unless<Omitted::kWaitBeforeReuse, kFaulty>(in, out);
-}
-template <bool kFaulty>
-__global__ void product_without_fence(const int* in, int* out) {
-  turn_with_products_unless<Omitted::kFence, kFaulty>(in, out);
-}
-template <bool kFaulty>
-__global__ void product_of_three_warps(const int* in, int* out) {
-  turn_with_products_unless<Omitted::kOneWarp, kFaulty>(in, out);
-}
-
 template <bool kFaulty>
 __global__ void too_much_shared_memory(const int* in, int* out) {
   no_block_barrier<false>(in, out);
@@ -326,8 +240,6 @@ void ask_for_less(bool correct) {
 }
 
 #define FAULT(name) {#name, name<true>, name<false>}
-#define WARPGROUP_FAULT(name) \
-  {#name, name<true>, name<false>, kWarpgroupThreads, kDynamicSharedBytes<Operands>}
 constexpr Fault kFaults[] = {
     FAULT(no_block_barrier),
     FAULT(no_barrier_before_reuse),
@@ -347,18 +259,12 @@ constexpr Fault kFaults[] = {
     FAULT(copy_without_wait),
     FAULT(copy_without_commit),
     FAULT(copy_over_what_is_read),
-    WARPGROUP_FAULT(product_without_proxy_fence),
-    WARPGROUP_FAULT(product_without_wait),
-    WARPGROUP_FAULT(write_over_what_a_product_reads),
-    WARPGROUP_FAULT(product_without_fence),
-    WARPGROUP_FAULT(product_of_three_warps),
     {"too_much_shared_memory", too_much_shared_memory<true>, too_much_shared_memory<false>,
      kThreads, kManyBytes, ask_for_one},
     {"lowered_shared_memory", no_block_barrier<false>, no_block_barrier<false>, kThreads,
      kManyBytes / 2, ask_for_less},
 };
 #undef FAULT
-#undef WARPGROUP_FAULT
 
 int run(Kernel kernel, int threads, size_t shared_bytes) {
   constexpr int kBlocks = 3;

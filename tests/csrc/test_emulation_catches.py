@@ -29,11 +29,6 @@ FAULTS = {
     "copy_without_wait": (WRONG, ORDERS),
     "copy_without_commit": (WRONG, ORDERS),
     "copy_over_what_is_read": (WRONG, ORDERS),
-    "product_without_proxy_fence": ("wrote without fence_async_proxy", ORDERS),
-    "product_without_wait": (WRONG, ORDERS),
-    "write_over_what_a_product_reads": ("an operand changed", ORDERS),
-    "product_without_fence": ("a product without wgmma_fence", ORDERS),
-    "product_of_three_warps": (STUCK + r"(.|\n)*warpgroup", ORDERS),
     "too_much_shared_memory": ("launch: invalid argument", ORDERS),
     "lowered_shared_memory": ("lowered from 102400 to 51200 bytes", ORDERS),
 }

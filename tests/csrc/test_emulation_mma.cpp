@@ -1,5 +1,5 @@
 // The stand-ins for tensor-core instructions and asynchronous copies: fragments that ldmatrix loads
-// must multiply to the naive product, in every combination that a device permits.
+// must multiply to the naive product.
 #include "cuda/dynamic_shared.cuh"
 #include "cuda/launch.cuh"
 #include "cuda/mma.cuh"
@@ -15,28 +15,23 @@ __device__ void store_accumulator(const float (&acc)[4], float* out) {
   for (int i = 0; i < 4; ++i) out[(g + 8 * (i / 2)) * kN + 2 * t + i % 2] = acc[i];
 }
 
-// out = 1 + a * b, a row by row. b comes twice, by rows [k][n] and by columns [n][k], and both must
-// give the same fragment; out[128 + lane] says whether they did.
+// out = 1 + a * b, a by columns. Of b, eight lanes more name each row, and must give the same
+// fragment; out[128 + lane] says whether they did.
 template <typename scalar_t>
 __global__ void multiply_16_bit(const scalar_t* a, const scalar_t* b, float* out) {
   scalar_t* a_tile = dynamic_shared<scalar_t>();
-  scalar_t* by_rows = a_tile + kM * kK;
-  scalar_t* by_columns = by_rows + kK * kN;
+  scalar_t* b_tile = a_tile + kM * kK;
   const int lane = static_cast<int>(threadIdx.x);
   for (int i = lane; i < kM * kK; i += 32) a_tile[i] = a[i];
-  for (int i = lane; i < kK * kN; i += 32) {
-    by_rows[i] = b[i];
-    by_columns[i % kN * kK + i / kN] = b[i];
-  }
+  for (int i = lane; i < kK * kN; i += 32) b_tile[i] = b[i];
   __syncwarp();
 
-  uint32_t a_fragment[4], b_fragment[2], same[2];
-  ldmatrix_x4(a_fragment, &a_tile[lane % 16 * kK + lane / 16 * 8]);
-  ldmatrix_x2_trans(b_fragment, &by_rows[lane % 16 * kN]);
-  ldmatrix_x2(same, &by_columns[lane % 8 * kK + lane / 8 % 2 * 8]);
-  out[kM * kN + lane] = b_fragment[0] == same[0] && b_fragment[1] == same[1];
+  uint32_t a_fragment[4], twice[4];
+  ldmatrix_x4_trans(a_fragment, &a_tile[(lane / 16 * 8 + lane % 8) * kM + lane / 8 % 2 * 8]);
+  ldmatrix_x4_trans(twice, &b_tile[lane % 16 * kN]);
+  out[kM * kN + lane] = twice[0] == twice[2] && twice[1] == twice[3];
   float acc[4] = {1, 1, 1, 1};
-  mma_m16n8k16<scalar_t>(acc, a_fragment, b_fragment);
+  mma_m16n8k16<scalar_t>(acc, a_fragment, {twice[0], twice[1]});
   store_accumulator(acc, out);
 }
 
@@ -57,13 +52,9 @@ __global__ void load_numbers(uint32_t* out) {
   const int lane = static_cast<int>(threadIdx.x);
   for (int i = lane; i < 256; i += 32) tile[i] = static_cast<uint16_t>(i);
   __syncwarp();
-  uint32_t r[4], transposed[4];
-  ldmatrix_x4(r, &tile[lane * 8]);
-  ldmatrix_x4_trans(transposed, &tile[lane * 8]);
-  for (int i = 0; i < 4; ++i) {
-    out[lane * 8 + i] = r[i];
-    out[lane * 8 + 4 + i] = transposed[i];
-  }
+  uint32_t r[4];
+  ldmatrix_x4_trans(r, &tile[lane * 8]);
+  for (int i = 0; i < 4; ++i) out[lane * 4 + i] = r[i];
 }
 
 // Copies `n` floats through a pipeline of `kStages` tiles; what lies behind the end becomes zero.
@@ -104,13 +95,13 @@ void check_product() {
     for (int n = 0; n < kN; ++n) {
       float sum = 1;
       for (int k = 0; k < kK; ++k) {
-        sum += static_cast<float>(a[m * kK + k]) * static_cast<float>(b[k * kN + n]);
+        sum += static_cast<float>(a[k * kM + m]) * static_cast<float>(b[k * kN + n]);
       }
       want.push_back(sum);
     }
   }
   want.insert(want.end(), 32, 1.f);
-  const auto config = launch_config(1, 32, nullptr, (kM * kK + 2 * kK * kN) * sizeof(scalar_t));
+  const auto config = launch_config(1, 32, nullptr, (kM * kK + kK * kN) * sizeof(scalar_t));
   CHECK(cudaLaunchKernelEx(&config, multiply_16_bit<scalar_t>, a.data(), b.data(), out.data()) ==
         cudaSuccess);
   CHECK_CLOSE(out, want, 1e-6);
@@ -147,15 +138,12 @@ CASE(tf32_rounds_ties_away) {
 }
 
 CASE(ldmatrix_gives_each_lane_its_pairs) {
-  std::vector<uint32_t> out(32 * 8);
+  std::vector<uint32_t> out(32 * 4);
   const auto config = launch_config(1, 32, nullptr, 512);
   CHECK(cudaLaunchKernelEx(&config, load_numbers, out.data()) == cudaSuccess);
   const auto pair = [](uint32_t low, uint32_t high) { return low | high << 16; };
-  // Lane 13: row 3, columns 2 and 3; transposed, rows 2 and 3, column 3. Matrices are 64 apart.
-  for (uint32_t m = 0; m < 4; ++m) {
-    CHECK(out[13 * 8 + m] == pair(64 * m + 26, 64 * m + 27));
-    CHECK(out[13 * 8 + 4 + m] == pair(64 * m + 19, 64 * m + 27));
-  }
+  // Lane 13: rows 2 and 3, column 3. Matrices are 64 apart.
+  for (uint32_t m = 0; m < 4; ++m) CHECK(out[13 * 4 + m] == pair(64 * m + 19, 64 * m + 27));
 }
 
 CASE(copies_arrive_in_order) {

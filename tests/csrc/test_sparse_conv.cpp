@@ -195,48 +195,11 @@ CASE(many_rows_take_larger_blocks) {
   check_forward<__half>({500, 32 * 1024 + 5, 3, 16, 16}, 0.002f, false);
 }
 
-// Chunks of 32, 64 and 128 bytes, 16 columns and 32, more slabs than warps in all blocks.
-CASE(resident_weights) {
+// Rows that fill tiles or don't, one to six chunks of channels, columns that fill a panel or don't,
+// offsets that miss whole warps, several batches of offsets.
+CASE(both_heights_of_a_warp) {
   using enum cuda::SparseConvVariant;
-  for (const bool fused : {false, true}) {
-    for (const auto variant : {kResident, kResident32}) {
-      check_forward<__half>({90, 7000, 27, 16, 16}, 0.1f, fused, false, 0, 0, variant);
-      check_forward<__half>({90, 150, 9, 96, 80}, 0.3f, fused, false, 0, 0, variant);
-    }
-    check_forward<__nv_bfloat16>({90, 150, 27, 64, 64}, 0.1f, fused, false, 0, 0, kResident);
-  }
-  check_forward<__half>({90, 70, 32, 16, 48}, 0.3f, false, false, 0, 20, kResident);
-  check_forward<__half>({0, 9, 3, 16, 16}, 1, false, false, 0, 0, kResident);
-}
-
-// Rows that fill tiles of 64 and 128 or don't, one to three chunks of channels, columns that fill a
-// tile or don't, offsets that miss whole warpgroups, several batches of offsets.
-CASE(warpgroup_products) {
-  using enum cuda::SparseConvVariant;
-  for (const auto variant : {kWarpgroup64, kWarpgroup128}) {
-    const auto check = [&]<typename T>(T, SparseConvShape shape, float density, bool fused,
-                                       int64_t first_offset = 0) {
-      check_forward<T>(shape, density, fused, false, 0, first_offset, variant);
-    };
-    constexpr __half half{};
-    constexpr __nv_bfloat16 bfloat16{};
-    check(half, {90, 300, 27, 64, 64}, 0.01f, false);
-    check(half, {90, 128, 27, 64, 8}, 0.1f, true);
-    check(half, {90, 129, 3, 128, 72}, 0.3f, true);
-    check(half, {90, 64, 3, 192, 24}, 0.3f, false);
-    check(half, {1, 1, 27, 64, 64}, 1, true);
-    check(half, {0, 9, 3, 64, 16}, 1, true);
-    check(half, {9, 9, 0, 64, 16}, 1, true);
-    check(half, {90, 70, 125, 64, 40}, 0.05f, true);
-    check(half, {90, 70, 40, 64, 16}, 0.3f, false, 35);
-    check(bfloat16, {90, 65, 9, 64, 128}, 0.3f, true);
-    check(bfloat16, {90, 150, 5, 128, 56}, 0.3f, false);
-  }
-}
-
-CASE(direct_products) {
-  using enum cuda::SparseConvVariant;
-  for (const auto variant : {kDirect16, kDirect32, kDirect16Few, kDirect16x8, kDirectWide}) {
+  for (const auto variant : {kRows16, kRows32}) {
     const auto check = [&](SparseConvShape shape, float density, bool fused,
                            int64_t first_offset = 0) {
       check_forward<__half>(shape, density, fused, false, 0, first_offset, variant);
@@ -253,22 +216,29 @@ CASE(direct_products) {
     check({90, 70, 125, 64, 40}, 0.05f, true);
     check({90, 70, 40, 64, 16}, 0.3f, false, 35);
   }
-  check_forward<__nv_bfloat16>({90, 65, 9, 64, 128}, 0.3f, true, false, 0, 0, kDirect32);
-  check_forward<float>({90, 65, 9, 64, 128}, 0.3f, true, true, 0, 0, kDirect32);
-  check_forward<float>({90, 165, 27, 16, 36}, 0.3f, true, true, 0, 0, kDirect32);
+  check_forward<__nv_bfloat16>({90, 65, 9, 64, 128}, 0.3f, true, false, 0, 0, kRows32);
+  check_forward<float>({90, 65, 9, 64, 128}, 0.3f, true, true, 0, 0, kRows32);
+  check_forward<float>({90, 165, 27, 16, 36}, 0.3f, true, true, 0, 0, kRows32);
 }
 
 namespace {
 
-// What a variant computes, with the rows in their order or in another.
+constexpr int64_t kInfiniteChannel = 3;
+
+// What a variant computes, with the rows in their order or in another, and all weights finite or
+// but one of offset `infinite_offset`.
 template <typename T>
 std::vector<float> convolve(const SparseConvShape& shape, cuda::SparseConvVariant variant,
-                            bool tf32, bool shuffled, cudaError_t expected = cudaSuccess) {
+                            bool tf32, bool shuffled, cudaError_t expected = cudaSuccess,
+                            int64_t infinite_offset = -1) {
   harness::Random random(7);
   const Table table = random_table(random, shape, 0.2f);
   const DeviceArray<T> features(random.uniform_vector<T>(shape.num_in * shape.c_in));
   const DeviceArray<T> weight(
       random.uniform_vector<T>(shape.num_offsets * shape.c_in * shape.c_out));
+  if (infinite_offset >= 0) {
+    weight.data[infinite_offset * shape.c_in * shape.c_out + kInfiniteChannel] = T(INFINITY);
+  }
   std::vector<int32_t> order(shape.num_out), neighbors(table.neighbors);
   for (int64_t i = 0; i < shape.num_out; ++i) order[i] = static_cast<int32_t>(i);
   if (shuffled) {
@@ -302,32 +272,34 @@ void check_same_bits(const SparseConvShape& shape, std::vector<cuda::SparseConvV
 
 CASE(variants_and_orders_of_rows_give_the_same_bits) {
   using enum cuda::SparseConvVariant;
-  check_same_bits<__half>({90, 150, 27, 32, 32}, {kTiles64, kTiles128});
-  check_same_bits<float>({90, 150, 9, 16, 32}, {kTiles64, kTiles128}, true);
+  check_same_bits<__half>({90, 150, 27, 64, 64}, {kRows16, kRows32});
+  check_same_bits<__half>({90, 150, 9, 32, 136}, {kRows16, kRows32});
+  check_same_bits<__nv_bfloat16>({90, 150, 9, 128, 48}, {kRows16, kRows32});
+  check_same_bits<float>({90, 150, 9, 16, 32}, {kRows32}, true);
   check_same_bits<float>({90, 70, 9, 5, 3}, {kGeneral});
-  // A device promises the same bits within each line; the emulation rounds all products alike.
-  const std::vector<cuda::SparseConvVariant> variants = {kTiles64, kTiles128, kWarpgroup64,
-                                                         kWarpgroup128};
-  check_same_bits<__half>({90, 150, 27, 64, 64}, variants);
-  const std::vector<cuda::SparseConvVariant> direct = {
-      kResident, kResident32, kDirect16, kDirect32, kDirect16Few, kDirect16x8, kDirectWide};
-  check_same_bits<__half>({90, 150, 27, 64, 64}, direct);
-  check_same_bits<__half>({90, 150, 9, 32, 136}, direct);
-  check_same_bits<__nv_bfloat16>({90, 150, 9, 128, 48}, variants);
+}
+
+// Sums that aren't finite are formed again, and no others.
+CASE(an_infinite_weight_leaves_other_channels_alone) {
+  using enum cuda::SparseConvVariant;
+  const SparseConvShape shape{90, 150, 27, 64, 64};
+  for (const auto variant : {kRows16, kRows32}) {
+    const std::vector<float> finite = convolve<__half>(shape, variant, false, false);
+    std::vector<float> got = convolve<__half>(shape, variant, false, false, cudaSuccess, 3);
+    CHECK(got != finite);
+    for (size_t e = kInfiniteChannel; e < got.size(); e += shape.c_out) got[e] = finite[e];
+    CHECK_EQUAL(got, finite);
+  }
 }
 
 CASE(variants_that_cannot_are_refused) {
   using enum cuda::SparseConvVariant;
-  convolve<__half>({9, 9, 3, 5, 16}, kTiles64, false, false, cudaErrorInvalidValue);
-  convolve<__half>({9, 9, 33, 16, 16}, kResident, false, false, cudaErrorInvalidValue);
-  convolve<__half>({9, 9, 27, 256, 32}, kResident, false, false, cudaErrorInvalidValue);
-  convolve<float>({9, 9, 3, 16, 16}, kResident, true, false, cudaErrorInvalidValue);
-  for (const auto variant : {kWarpgroup64, kWarpgroup128}) {
-    convolve<__half>({9, 9, 3, 32, 64}, variant, false, false, cudaErrorInvalidValue);
-    convolve<__half>({9, 9, 3, 64, 12}, variant, false, false, cudaErrorInvalidValue);
-    convolve<float>({9, 9, 3, 64, 64}, variant, true, false, cudaErrorInvalidValue);
+  for (const auto variant : {kRows16, kRows32}) {
+    convolve<__half>({9, 9, 3, 5, 16}, variant, false, false, cudaErrorInvalidValue);
     convolve<double>({9, 9, 3, 64, 64}, variant, false, false, cudaErrorInvalidValue);
+    convolve<float>({9, 9, 3, 64, 64}, variant, false, false, cudaErrorInvalidValue);
   }
+  convolve<float>({9, 9, 3, 64, 64}, kRows16, true, false, cudaErrorInvalidValue);
 }
 
 CASE(an_order_that_names_no_row_is_left_out_and_reported) {
@@ -344,36 +316,13 @@ CASE(an_order_that_names_no_row_is_left_out_and_reported) {
   CHECK(static_cast<float>(out[0]) == 16.f && static_cast<float>(out[16]) == -7.f);
 }
 
-CASE(the_table_chooses_by_rows_and_channels) {
+CASE(many_rows_in_exact_buffers_take_large_warps) {
   using enum cuda::SparseConvVariant;
-  CHECK(cuda::choose_variant({1 << 15, 1 << 15, 27, 64, 64}, 2, 90, true) == kTiles128);
-  CHECK(cuda::choose_variant({1 << 15, (1 << 15) - 1, 27, 64, 64}, 2, 90, true) == kTiles64);
-  CHECK(cuda::choose_variant({1 << 13, 1 << 13, 27, 64, 256}, 4, 80, true) == kTiles128);
-  CHECK(cuda::choose_variant({1, 1, 27, 16, 16}, 2, 80, true) == kTiles64);
-}
-
-CASE(a_table_chooses_warpgroups_only_where_they_run) {
-  using enum cuda::SparseConvVariant;
-  constexpr cuda::SparseConvRule rules[] = {{4, 0, 0, 0, kWarpgroup64}, {4, 0, 0, 0, kTiles64}};
-  const auto choose = [&](int64_t c_in, int bytes, int architecture, bool held) {
-    return cuda::choose_variant({9, 9, 27, c_in, 64}, bytes, architecture, held, rules);
-  };
-  CHECK(choose(128, 2, 90, true) == kWarpgroup64);
-  CHECK(choose(128, 2, 90, false) == kTiles64 && choose(96, 2, 90, true) == kTiles64);
-  CHECK(choose(128, 4, 90, true) == kTiles64);
-  CHECK(choose(128, 2, 80, true) == kTiles64 && choose(128, 2, 100, true) == kTiles64);
-}
-
-CASE(the_number_of_rows_never_decides_about_warpgroups) {
-  for (int64_t channels = 64; channels <= 512; channels += 64) {
-    const auto on_warpgroups = [&](int64_t rows) {
-      const SparseConvShape shape{rows, rows, 27, channels, channels};
-      return cuda::uses_warpgroups(cuda::choose_variant(shape, 2, 90, true));
-    };
-    for (int log2 = 1; log2 < 31; ++log2) {
-      CHECK(on_warpgroups(int64_t{1} << log2) == on_warpgroups(1));
-    }
-  }
+  constexpr int64_t kMany = cuda::kRowsForLargeWarps;
+  static_assert(cuda::choose_variant(kMany, false, 2) == kRows32);
+  static_assert(cuda::choose_variant(kMany - 1, false, 2) == kRows16);
+  static_assert(cuda::choose_variant(kMany, true, 2) == kRows16);
+  static_assert(cuda::choose_variant(1, true, 4) == kRows32);
 }
 
 CASE(rows_that_do_not_start_on_16_bytes) {
@@ -423,7 +372,7 @@ CASE(element_offsets_need_more_than_32_bits_in_other_variants) {
   const auto last = static_cast<int32_t>(shape.num_in - 1);
   std::fill_n(features.data() + last * shape.c_in, shape.c_in, __half(2.f));
   const DeviceArray<__half> weight(std::vector<__half>(1024, __half(1.f)));
-  for (const auto variant : {kResident, kWarpgroup64}) {
+  for (const auto variant : {kRows16, kRows32}) {
     std::vector<__half> out(16);
     int32_t error_flag = 0;
     const auto args =

@@ -7,7 +7,6 @@ import torch
 from forced_variant import forced_variant
 from torch import Tensor
 from torch.testing import assert_close
-from variants import skip_missing_variant
 
 from elite_ops import build_kernel_map, linear_fused, order_rows, sparse_conv, sparse_conv_fused
 
@@ -70,9 +69,8 @@ def test_of_an_offset(
         assert not got[meets].isfinite().any()
 
 
-@pytest.mark.parametrize("variant", range(1, 7))
+@pytest.mark.parametrize("variant", range(1, 4))
 def test_of_every_variant(device: torch.device, variant: int) -> None:
-    skip_missing_variant(device, variant)
     voxels = some_voxels(device)
     table = build_kernel_map(voxels, spatial_shape=(5, 5, 6), batch_size=1).in_rows
     meets = table[BAD_OFFSET] >= 0

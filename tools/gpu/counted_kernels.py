@@ -1,7 +1,7 @@
 """Runs each kernel of the convolution once, for a profiler to count what it does.
 
     ncu --profile-from-start off --csv --page details --log-file FILE \
-      python tools/gpu/counted_kernels.py [--channels 64] [--scale 1] [--match direct]
+      python tools/gpu/counted_kernels.py [--channels 64] [--scale 1] [--match rows]
 
 A 3 x 3 x 3 submanifold convolution of a scan in float16, rows as they are and ordered. Standard
 output names the launches in the order in which they stand in the profiler's file.
@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 import torch
-from bench_sparse_conv_variants import VARIANTS, why_not
+from bench_sparse_conv_variants import VARIANTS
 from forced_variant import forced_variant
 from submanifold import scan_with_kernel_map
 
@@ -41,9 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{name}, {kernel_map.num_in} voxels, {channels} channels, float16")
     for rows, ordered in (("as they are", ()), ("ordered", (order.order, order.in_rows))):
         for variant, number in VARIANTS.items():
-            if options.match not in variant or variant in ("table", "general"):
-                continue
-            if why_not(variant, "fp16", channels, device):
+            if options.match not in variant or variant in ("chosen", "general"):
                 continue
 
             def convolve(ordered: Sequence[torch.Tensor] = ordered) -> None:

@@ -2,11 +2,8 @@
 #pragma once
 
 #include "emulator/async_copy.h"
-#include "emulator/shared_memory.h"
 
 namespace elite_ops::cuda {
-
-inline uint32_t shared_address(const void* shared) { return emulation::window_address(shared); }
 
 inline void cp_async_16(void* shared, const void* global, bool valid = true) {
   emulation::start_copy(shared, global, 16, valid);

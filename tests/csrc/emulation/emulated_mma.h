@@ -40,24 +40,9 @@ inline void mma_m16n8k8(float (&acc)[4], const uint32_t (&a)[4], const uint32_t 
 
 inline uint32_t to_tf32(float x) { return emulation::to_tf32(x); }
 
-inline void ldmatrix_x4(uint32_t (&r)[4], const void* row,
-                        emulation::Place place = emulation::Place::current()) {
-  emulation::ldmatrix(r, 4, false, row, place);
-}
-
 inline void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row,
                               emulation::Place place = emulation::Place::current()) {
-  emulation::ldmatrix(r, 4, true, row, place);
-}
-
-inline void ldmatrix_x2(uint32_t (&r)[2], const void* row,
-                        emulation::Place place = emulation::Place::current()) {
-  emulation::ldmatrix(r, 2, false, row, place);
-}
-
-inline void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row,
-                              emulation::Place place = emulation::Place::current()) {
-  emulation::ldmatrix(r, 2, true, row, place);
+  emulation::ldmatrix_x4_trans(r, row, place);
 }
 
 }  // namespace elite_ops::cuda

@@ -4,7 +4,6 @@
 #include <cstring>
 #include <deque>
 
-#include "emulator/async_proxy.h"
 #include "emulator/block.h"
 #include "emulator/shared_memory.h"
 
@@ -52,7 +51,6 @@ void wait_for_copies(int groups_under_way) {
   while (!queue.copies.empty() && queue.copies.front().group < arrived) {
     const Copy& copy = queue.copies.front();
     std::memcpy(copy.shared, copy.data, static_cast<size_t>(copy.bytes));
-    note_write(copy.shared);
     queue.copies.pop_front();
   }
 }
@@ -60,7 +58,6 @@ void wait_for_copies(int groups_under_way) {
 void forget_copies(int thread) {
   queues[thread].copies.clear();
   queues[thread].committed = 0;
-  forget_writes(thread);
 }
 
 }  // namespace emulation

@@ -11,7 +11,6 @@
 
 #include "emulator/async_copy.h"
 #include "emulator/fibre.h"
-#include "emulator/warpgroup.h"
 
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/common_interface_defs.h>
@@ -20,7 +19,7 @@
 namespace emulation {
 namespace {
 
-enum class State { kRunnable, kAtBlockBarrier, kAtWarpgroupBarrier, kAtWarpBarrier, kExited };
+enum class State { kRunnable, kAtBlockBarrier, kAtWarpBarrier, kExited };
 
 struct Thread {
   uint3 index{};
@@ -76,8 +75,6 @@ void describe(const Thread& thread) {
     std::fprintf(stderr, "exited\n");
   } else if (thread.state == State::kAtBlockBarrier) {
     std::fprintf(stderr, "at the block barrier in %s:%u\n", place.file_name(), place.line());
-  } else if (thread.state == State::kAtWarpgroupBarrier) {
-    std::fprintf(stderr, "in %s:%u for their warpgroup\n", place.file_name(), place.line());
   } else {
     std::fprintf(stderr, "in %s:%u for the lanes of mask 0x%08x\n", place.file_name(), place.line(),
                  thread.mask);
@@ -167,7 +164,6 @@ void run_threads() {
     Thread& finished = *block.current;
     stop_running(finished, State::kExited);
     forget_copies(thread());
-    forget_products(thread());
     Fibre* mine = std::exchange(finished.fibre, nullptr);
     Thread* next = next_thread();
     if (next && !next->fibre) {
@@ -247,29 +243,6 @@ void wait_for_warp(unsigned mask, void* exchange, Combine combine, Place place) 
     warp[std::countr_zero(rest)].state = State::kRunnable;
   }
   block.runnable[block.warp] |= mask;
-  yield();
-}
-
-void wait_for_warpgroup(void* exchange, CombineWarpgroup combine, Place place) {
-  constexpr int kWarps = kWarpgroupThreads / kLanes;
-  Thread& self = *block.current;
-  const int first_warp = block.warp / kWarps * kWarps;
-  if ((first_warp + kWarps) * kLanes > block.num_threads) fail("the warpgroup lacks threads");
-  self.place = place;
-  self.exchange = exchange;
-  stop_running(self, State::kAtWarpgroupBarrier);
-  Thread* const group = &block.threads[first_warp * kLanes];
-  void* exchanges[kWarpgroupThreads];
-  // From the thread that the schedule runs last, because that is the one that is missing.
-  for (int i = 0; i < kWarpgroupThreads; ++i) {
-    const int t = reversed() ? i : kWarpgroupThreads - 1 - i;
-    if (!same_wait(group[t], self)) return yield();
-    exchanges[t] = group[t].exchange;
-  }
-  combine(exchanges);
-  for (int t = 0; t < kWarpgroupThreads; ++t) group[t].state = State::kRunnable;
-  for (int w = 0; w < kWarps; ++w) block.runnable[first_warp + w] = ~0u;
-  block.warp = reversed() ? first_warp + kWarps - 1 : first_warp;
   yield();
 }
 

@@ -21,7 +21,6 @@ namespace emulation {
 
 constexpr int kLanes = 32;
 constexpr int kMaxThreads = 1024;
-constexpr int kWarpgroupThreads = 128;
 
 using Place = std::source_location;
 
@@ -40,10 +39,6 @@ int wait_for_block(bool predicate, Place place);
 // brought (null for a lane outside the mask), and then everybody goes on.
 using Combine = void (*)(void* const (&exchanges)[kLanes]);
 void wait_for_warp(unsigned mask, void* exchange, Combine combine, Place place);
-
-// The same for a warpgroup: four warps, the first of which is a multiple of four.
-using CombineWarpgroup = void (*)(void* const (&exchanges)[kWarpgroupThreads]);
-void wait_for_warpgroup(void* exchange, CombineWarpgroup combine, Place place);
 
 int lane();    // of the running thread
 int thread();  // number of the running thread in its block

@@ -18,9 +18,9 @@ unsigned char* shared = nullptr;
 
 namespace {
 
-// Dynamic shared memory starts here in the shared window, and the host's so far past a multiple of
-// twice the largest alignment that a kernel may want: code that counts on more alignment than it
-// asked for meets UBSan's alignment check, and swizzles that lie elsewhere.
+// Dynamic shared memory starts so far past a multiple of twice the largest alignment that a kernel
+// may want: code that counts on more alignment than it asked for meets UBSan's alignment check, and
+// swizzles that lie elsewhere.
 constexpr size_t kStart = 16;
 constexpr size_t kLargestAlignment = 1024;
 
@@ -57,24 +57,9 @@ void spoil_shared() {
 }
 
 bool is_shared(const void* address) {
-  return is_dynamic_shared(address) ||
-         (address >= emulated_shared_begin && address < emulated_shared_end);
-}
-
-bool is_dynamic_shared(const void* address) {
   const auto* p = static_cast<const unsigned char*>(address);
-  return shared && p >= shared && p < shared + shared_bytes;
-}
-
-uint32_t window_address(const void* pointer) {
-  if (!is_dynamic_shared(pointer)) fail("%p is not in dynamic shared memory", pointer);
-  const auto offset = static_cast<const unsigned char*>(pointer) - shared;
-  return static_cast<uint32_t>(offset) + kStart;
-}
-
-unsigned char* window_pointer(uint32_t address) {
-  const bool inside = shared && address >= kStart && address < kStart + shared_bytes;
-  return inside ? shared + address - kStart : nullptr;
+  return (shared && p >= shared && p < shared + shared_bytes) ||
+         (address >= emulated_shared_begin && address < emulated_shared_end);
 }
 
 void free_shared() {

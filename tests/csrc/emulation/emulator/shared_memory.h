@@ -3,12 +3,11 @@
 // Static: `__shared__` makes the variable static, which AddressSanitizer surrounds with red zones;
 // shared_memory.ld gathers them in one section. (GCC ignores a section attribute in a template.)
 // Dynamic: a heap block of exactly the requested size, aligned as `extern __shared__` guarantees
-// and no better; its address in the shared window ends on the same bits as the host's. Both are
-// filled with garbage before every block, as shared memory starts undefined on a device.
+// and no better. Both are filled with garbage before every block, as shared memory starts undefined
+// on a device.
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 
 namespace emulation {
 
@@ -25,10 +24,5 @@ void free_shared();
 
 // Whether the address lies in static or dynamic shared memory.
 bool is_shared(const void* address);
-bool is_dynamic_shared(const void* address);
-
-// Addresses of dynamic shared memory as instructions name them, and back; null when outside.
-uint32_t window_address(const void* pointer);
-unsigned char* window_pointer(uint32_t address);
 
 }  // namespace emulation

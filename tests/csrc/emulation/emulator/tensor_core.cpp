@@ -72,13 +72,10 @@ void combine_tf32(void* const (&lanes)[kLanes]) {
 struct Load {
   const void* row;
   uint32_t* registers;
-  int count;
-  bool transposed;
 };
 
 void combine_loads(void* const (&lanes)[kLanes]) {
-  const Load& first = *static_cast<Load*>(lanes[0]);
-  for (int matrix = 0; matrix < first.count; ++matrix) {
+  for (int matrix = 0; matrix < 4; ++matrix) {
     uint16_t elements[8][8];
     for (int row = 0; row < 8; ++row) {
       const void* address = static_cast<Load*>(lanes[8 * matrix + row])->row;
@@ -86,8 +83,7 @@ void combine_loads(void* const (&lanes)[kLanes]) {
     }
     for (int lane = 0; lane < kLanes; ++lane) {
       const int i = lane / 4, j = 2 * (lane % 4);
-      const uint32_t low = first.transposed ? elements[j][i] : elements[i][j];
-      const uint32_t high = first.transposed ? elements[j + 1][i] : elements[i][j + 1];
+      const uint32_t low = elements[j][i], high = elements[j + 1][i];
       static_cast<Load*>(lanes[lane])->registers[matrix] = low | high << 16;
     }
   }
@@ -112,12 +108,10 @@ uint32_t to_tf32(float x) {
   return std::isinf(x) ? bits : (bits + 0x1000) & 0xffffe000u;
 }
 
-void ldmatrix(uint32_t* r, int count, bool transposed, const void* row, Place place) {
-  if (lane() < 8 * count) {
-    if (reinterpret_cast<uintptr_t>(row) % 16 != 0) fail("ldmatrix: row at %p not aligned", row);
-    if (!is_shared(row)) fail("ldmatrix: the row at %p is not in shared memory", row);
-  }
-  Load mine{row, r, count, transposed};
+void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row, Place place) {
+  if (reinterpret_cast<uintptr_t>(row) % 16 != 0) fail("ldmatrix: row at %p not aligned", row);
+  if (!is_shared(row)) fail("ldmatrix: the row at %p is not in shared memory", row);
+  Load mine{row, r};
   wait_for_warp(kAllLanes, &mine, combine_loads, place);
 }
 

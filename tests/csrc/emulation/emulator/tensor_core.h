@@ -15,7 +15,7 @@ void mma_16_bit(float (&acc)[4], const uint32_t (&a)[4], const uint32_t (&b)[2],
 void mma_tf32(float (&acc)[4], const uint32_t (&a)[4], const uint32_t (&b)[2], Place place);
 uint32_t to_tf32(float x);
 
-// Loads `count` matrices of 8 x 8 16-bit elements; r has as many registers.
-void ldmatrix(uint32_t* r, int count, bool transposed, const void* row, Place place);
+// Loads four transposed matrices of 8 x 8 16-bit elements.
+void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row, Place place);
 
 }  // namespace emulation
