@@ -3,7 +3,7 @@
 // warps and kColumns output channels. Only the weights pass through shared memory, by an
 // asynchronous pipeline over all pairs of (offset that some row of the block needs, chunk of input
 // channels). A warp that an offset misses neither loads nor multiplies, and each loads the rows of
-// the step after next into the registers that the step at hand has just read.
+// its next step into the registers that the step at hand has just read.
 #include <algorithm>
 #include <type_traits>
 
@@ -29,7 +29,7 @@ struct Config {
   static constexpr int kRows = kWarps * kWarpRows;
   static constexpr int kChunk = kChunkBytes_ / static_cast<int>(sizeof(T));
   // On a multiprocessor, as registers allow.
-  static constexpr int kWarpsAtOnce = sizeof(T) == 4 ? 8 : kWarpRows == 32 ? 12 : 16;
+  static constexpr int kWarpsAtOnce = sizeof(T) == 4 ? 12 : 16;
   static constexpr int kBlocksAtOnce = kWarpsAtOnce / kWarps;
 
   using Rows = GatheredRowTiles<T, kRowTiles, kChunkBytes_>;
@@ -113,25 +113,18 @@ __device__ __forceinline__ void convolve_tile(const SparseConvArguments<typename
       }
       cp_async_commit();  // an empty group at the end, so that the wait below always counts alike
     };
-    WarpStep<C> even, odd;  // this warp's next two
-    const auto aim = [&](WarpStep<C>& step) {
-      step.aim(args, counter, block_mask, rows_of, mine, lane);
-    };
+    WarpStep<C> own;  // this warp's next
+    const auto aim = [&] { own.aim(args, counter, block_mask, rows_of, mine, lane); };
     for (int i = 0; i < kStages - 1; ++i) load_weights(i);
-    aim(even);
-    even.rows.load_all();
-    aim(odd);
-    odd.rows.load_all();
+    aim();
+    own.rows.load_all();
     for (int i = 0; i < steps; ++i) {
       cp_async_wait<kStages - 2>();
       __syncthreads();  // step i has arrived, and everybody is done with the stage filled next
       load_weights(i + kStages - 1);
-      if (i == even.number) {
-        aim(even);
-        multiply_step(even.rows, shared.weights[i % kStages], lane, sums);
-      } else if (i == odd.number) {
-        aim(odd);
-        multiply_step(odd.rows, shared.weights[i % kStages], lane, sums);
+      if (i == own.number) {
+        aim();
+        multiply_step(own.rows, shared.weights[i % kStages], lane, sums);
       }
     }
   }
