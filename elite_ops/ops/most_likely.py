@@ -19,8 +19,7 @@ def most_likely(
 ) -> Tensor:  # [N] int64
     """`logits.argmax(1)`, of the labelled classes and valid rows alone, in one pass.
 
-    Of equal logits the first wins; NaN is larger than any other, as for `torch.argmax`. Probabilities
-    and votes serve as well.
+    Of equal logits the first wins, and NaN is larger than any other, as for `torch.argmax`.
 
     Args:
         logits: float32, float64, float16 or bfloat16. Rows may be anywhere, such as the first
