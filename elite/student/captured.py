@@ -107,13 +107,13 @@ class CapturedStudent:
 
     @property
     def logits(self) -> Tensor:  # [N, num_classes]
-        """Of the last call, 0 outside the range; computed when they are asked for."""
+        """Of the last call, 0 outside the range; a new tensor, computed now."""
         with self._in_turn():
             return self._logits[: self._num_points] * self.valid[:, None]
 
     @property
     def valid(self) -> Tensor:  # [N] bool
-        """Which points of the last call were inside the range."""
+        """Which points of the last call were inside the range; a new tensor, computed now."""
         with self._in_turn():
             return self._point_rows[: self._num_points] >= 0
 
