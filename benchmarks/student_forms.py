@@ -71,7 +71,7 @@ class Form:
             return self.own_labels(points)
         batch_index = torch.zeros(len(points), dtype=torch.int64, device=points.device)
         logits, valid = self.logits(points, batch_index)
-        return most_likely(logits) * valid
+        return most_likely(logits, valid)
 
     def label_file(self, path: Path) -> NDArray[np.int64]:
         """Reads a scan, labels it, and brings the labels to the host."""

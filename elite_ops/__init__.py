@@ -6,6 +6,7 @@ from elite_ops.errors import check_device_errors
 from elite_ops.kernel_geometry import KernelGeometry
 from elite_ops.kernel_map import KernelMap, RowOrder
 from elite_ops.memory import CpuMemory, cpu_memory, empty_cpu_cache
+from elite_ops.ops.add_rows import add_rows
 from elite_ops.ops.confusion_matrix import confusion_matrix
 from elite_ops.ops.devoxelize import devoxelize
 from elite_ops.ops.distillation_loss import distillation_loss
@@ -20,6 +21,7 @@ from elite_ops.ops.kernel_map import (
 from elite_ops.ops.linear_fused import linear_fused
 from elite_ops.ops.lovasz_softmax import lovasz_softmax
 from elite_ops.ops.majority_vote import majority_vote
+from elite_ops.ops.most_likely import most_likely
 from elite_ops.ops.nearest_rows import nearest_rows
 from elite_ops.ops.nms import nms
 from elite_ops.ops.order_rows import order_rows
@@ -64,6 +66,7 @@ __all__ = [
     "Transition",
     "VoxelSet",
     "Voxels",
+    "add_rows",
     "build_all_segments",
     "build_info",
     "build_kernel_map",
@@ -88,6 +91,7 @@ __all__ = [
     "linear_fused",
     "lovasz_softmax",
     "majority_vote",
+    "most_likely",
     "nearest_rows",
     "nms",
     "on_cuda",

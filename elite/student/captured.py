@@ -9,7 +9,8 @@ those of `FusedStudent`: so are the bits.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import torch
@@ -69,8 +70,8 @@ class CapturedStudent:
         self._batch_index = None
         if batch_size > 1:
             self._batch_index = torch.zeros(max_points, dtype=torch.int64, device=self.device)
-        self._logits: Tensor
-        self._valid: Tensor
+        self._logits: Tensor  # of points outside the range too
+        self._point_rows: Tensor
         self._labels: Tensor
         self._graph: torch.cuda.CUDAGraph | None = None
         if on_cuda(self._points):
@@ -96,28 +97,25 @@ class CapturedStudent:
                 also if there are more voxels than `max_voxels`. On CUDA `check` reports those.
         """
         self._check(points, batch_index)
-        if self._graph is None:
+        with self._in_turn():
             self._fill(points, batch_index)
-            self._run()
+            if self._graph is None:
+                self._run()
+            else:
+                self._graph.replay()
             return self._labels[: self._num_points].clone()
-        with torch.cuda.device(self.device):
-            stream = torch.cuda.current_stream()
-            stream.wait_event(self._done)
-            self._fill(points, batch_index)
-            self._graph.replay()
-            labels = self._labels[: self._num_points].clone()
-            stream.record_event(self._done)
-        return labels
 
     @property
     def logits(self) -> Tensor:  # [N, num_classes]
-        """Of the last call, 0 outside the range; the next call overwrites them."""
-        return self._logits[: self._num_points]
+        """Of the last call, 0 outside the range; a new tensor, computed now."""
+        with self._in_turn():
+            return self._logits[: self._num_points] * self.valid[:, None]
 
     @property
     def valid(self) -> Tensor:  # [N] bool
-        """Which points of the last call were inside the range; the next call overwrites it."""
-        return self._valid[: self._num_points]
+        """Which points of the last call were inside the range; a new tensor, computed now."""
+        with self._in_turn():
+            return self._point_rows[: self._num_points] >= 0
 
     def check(self) -> None:
         """Waits for the last call, and raises if a kernel has reported bad input.
@@ -131,6 +129,18 @@ class CapturedStudent:
         if self._graph is not None:
             self._done.synchronize()
             check_device_errors(self.device)
+
+    @contextmanager
+    def _in_turn(self) -> Iterator[None]:
+        """Work on the buffers, after what other streams do with them and before what they will."""
+        if self._graph is None:
+            yield
+            return
+        with torch.cuda.device(self.device):
+            stream = torch.cuda.current_stream()
+            stream.wait_event(self._done)
+            yield
+            stream.record_event(self._done)
 
     def _capacity(self, max_voxels: int | Sequence[int] | None) -> list[int]:
         """Rows of each scale's buffers: no more than there are points, or cells."""
@@ -179,10 +189,12 @@ class CapturedStudent:
 
     @torch.no_grad()
     def _run(self) -> None:
-        self._logits, self._valid = self.network(
+        pyramid = self.network.pyramid(
             self._points, self._batch_index, self.batch_size, self.capacity
         )
-        self._labels = most_likely(self._logits) * self._valid
+        self._logits = self.network.logits(self._points, pyramid)
+        self._point_rows = pyramid.point_rows
+        self._labels = most_likely(self._logits, self._point_rows)
 
     def _record(self) -> None:
         """Records the graph, after a run on the same stream, as recording wants it.

@@ -23,6 +23,7 @@ from elite.student.pyramid import Level, Pyramid, Step, build_pyramid
 from elite_ops import (
     KernelMap,
     Segments,
+    add_rows,
     encode_voxels,
     linear_fused,
     segment_mean,
@@ -197,7 +198,11 @@ class FusedBlock(nn.Module):
         stage = x
         for block in self.residual_blocks:
             stage = block(stage, level.voxels.submanifold_map())
-        x += stage  # in place: nobody reads the block's input again
+        num_rows = level.points.num_rows
+        if num_rows is None:
+            x += stage  # in place: nobody reads the block's input again
+        else:
+            x = add_rows(x, stage, num_rows)
         return stage, transition(self.point_branch(x, level, step), step.transition)
 
 
@@ -292,10 +297,10 @@ class FusedStudent(nn.Module):
     def labels(self, points: Tensor, pyramid: Pyramid) -> Tensor:  # [N] int64
         """The most likely class of each point, on a pyramid that is already built; 0 outside."""
         logits, cells = self._logits_of_cells(points, pyramid)
-        labels = most_likely(logits)
         if cells is None:
-            return labels * pyramid.valid
-        return F.pad(labels, (0, 1))[cells.inverse]  # -1 takes the last, which is 0
+            return most_likely(logits, pyramid.point_rows)
+        # -1 takes the last, which is 0.
+        return F.pad(most_likely(logits), (0, 1))[cells.inverse]
 
     def _logits_of_cells(
         self, points: Tensor, pyramid: Pyramid

@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from elite.student.pyramid import Level
 from elite_ops import Segments, build_all_segments, intersect_segments, on_cuda, voxel_to_point
+from elite_ops import most_likely as most_likely_of
 
 __all__ = ["Head", "cells_of", "most_likely"]
 
@@ -67,6 +68,12 @@ def cells_of(levels: Sequence[Level]) -> tuple[Segments, Tensor] | None:
     return intersect_segments(points)
 
 
-def most_likely(logits: Tensor) -> Tensor:  # [N, num_classes] -> [N] int64
-    """The class with the largest logit, never class 0, which stands for no label."""
-    return logits[:, 1:].argmax(dim=1) + 1
+def most_likely(
+    logits: Tensor,  # [N, num_classes]
+    valid: Tensor | None = None,  # [N] bool, or int32, -1 = not valid
+) -> Tensor:  # [N] int64
+    """The class with the largest logit, never class 0, which stands for no label.
+
+    Rows that aren't valid have none.
+    """
+    return most_likely_of(logits, valid, ignore_label=0)

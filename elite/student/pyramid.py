@@ -53,9 +53,14 @@ class Pyramid:
     batch_size: int
 
     @property
+    def point_rows(self) -> Tensor:  # [N] int32
+        """The voxel of each point at the finest scale, -1 for those outside the range."""
+        return self.levels[0].voxels.point_rows
+
+    @property
     def valid(self) -> Tensor:  # [N] bool
         """Which points are inside the range."""
-        return self.levels[0].voxels.point_rows >= 0
+        return self.point_rows >= 0
 
 
 @torch.no_grad()

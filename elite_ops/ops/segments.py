@@ -250,6 +250,9 @@ def intersect_segments(
 
 
 def _fake(inverse: Sequence[Tensor], num_segments: Sequence[int]) -> tuple[Tensor, Tensor]:
+    for n in num_segments:
+        if isinstance(n, int) and n < 0:
+            raise ValueError(f"build_segments: `num_segments` must be in [0, 2^31 - 1), got {n}")
     num_points = sum(i.shape[0] for i in inverse)
     num_offsets = sum(n + 1 for n in num_segments)
     return inverse[0].new_empty(num_points), inverse[0].new_empty(num_offsets)

@@ -97,6 +97,7 @@ def call_convolutions(kernel_map: elite_ops.KernelMap, dtype: torch.dtype) -> No
         x = features(rows, 4, dtype)
         elite_ops.sparse_conv_fused(x, weight, kernel_map, bias, residual=x)
         elite_ops.linear_fused(x, weight[0], bias)
+        elite_ops.add_rows(x, x, torch.tensor(rows))
     elite_ops.order_rows(kernel_map)
 
 
@@ -138,6 +139,7 @@ def call_point_ops(points: Tensor, batch_index: Tensor) -> None:
     differentiated(elite_ops.patch_to_point(patches, pixel.clamp(min=0), batch_index, (8, 16)))
     labels = torch.arange(40) % 5
     elite_ops.confusion_matrix(labels, labels.flip(0), 5)
+    elite_ops.most_likely(features(40, 5), labels > 2, ignore_label=0)
     differentiated(elite_ops.lovasz_softmax(features(40, 5), labels))
     index = torch.arange(40, dtype=torch.int32) % 9
     differentiated(

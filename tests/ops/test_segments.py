@@ -95,6 +95,8 @@ def test_rejects_wrong_arguments() -> None:
         build_segments(inverse[None], 3)
     with pytest.raises(ValueError, match=r"`num_segments` must be in \[0, 2\^31 - 1\), got -1"):
         build_segments(inverse, -1)
+    with pytest.raises(ValueError, match=r"`num_segments` must be in \[0, 2\^31 - 1\), got -1"):
+        build_segments(torch.zeros(3, dtype=torch.int32, device="meta"), -1)
     with pytest.raises(ValueError, match=r"`inverse` must hold between 1 and 32 lists, got 33"):
         build_all_segments([inverse] * 33, [3] * 33)
     with pytest.raises(ValueError, match=r"`num_segments` must have one entry for each list"):

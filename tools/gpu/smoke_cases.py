@@ -212,6 +212,21 @@ def majority_vote(scene: Scene, _: torch.dtype) -> Calls:
     yield scene.labels, *parts(scene.segments[1]), CLASSES, 0
 
 
+@case(*FLOATS)
+def most_likely(scene: Scene, dtype: torch.dtype) -> Calls:
+    logits = numbers(dtype, len(scene.points), 24)
+    yield logits[:, :CLASSES], scene.voxels[0].point_rows, 0
+    yield logits[:, 1:CLASSES], integers(2, len(logits)).bool(), None
+    yield logits, None, CLASSES
+
+
+@case(*FLOATS)
+def add_rows(scene: Scene, dtype: torch.dtype) -> Calls:
+    x = numbers(dtype, len(scene.voxels[0].indices), 64)
+    yield x, x.flip(0)
+    yield x[:, 1:], x[:, :-1], every_row_of(x)
+
+
 @case()
 def confusion_matrix(scene: Scene, _: torch.dtype) -> Calls:
     yield integers(CLASSES, len(scene.points)), scene.labels, CLASSES

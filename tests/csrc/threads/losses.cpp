@@ -1,7 +1,9 @@
-// The losses, and the counts behind the metric.
+// The losses, labels and sums, and the counts behind the metric: kernels on rows.
+#include "cpu/add_rows.h"
 #include "cpu/confusion_matrix.h"
 #include "cpu/distillation_loss.h"
 #include "cpu/lovasz_softmax.h"
+#include "cpu/most_likely.h"
 #include "segment_cases.h"
 #include "threads.h"
 
@@ -25,6 +27,16 @@ std::vector<float> random_logits(int64_t rows, uint64_t seed) {
 }
 
 }  // namespace
+
+CASE(add_rows) {
+  constexpr int64_t kRows = 20'000;
+  const std::vector<float> x = random_logits(kRows, 1), y = random_logits(kRows, 2);
+  check_same_bits([&] {
+    std::vector<float> out(x.size());
+    cpu::add_rows(x.data(), y.data(), kRows - 5, kClasses, out.data());
+    return results(out);
+  });
+}
 
 CASE(confusion_matrix) {
   constexpr int64_t kRows = 50'000;
@@ -66,6 +78,19 @@ CASE(distillation_loss) {
       return results(loss, scale, grad);
     });
   }
+}
+
+CASE(most_likely) {
+  const std::vector<float> logits = random_logits(kPoints, 1);
+  std::vector<int32_t> row_numbers;
+  for (int32_t i = 0; i < kPoints; ++i) row_numbers.push_back(i % 5 - 1);
+  const LogitRows<float> in{logits.data(), kPoints,           kClasses, kClasses, 0,
+                            nullptr,       row_numbers.data()};
+  check_same_bits([&] {
+    std::vector<int64_t> out(kPoints);
+    cpu::most_likely(in, out.data());
+    return results(out);
+  });
 }
 
 CASE(lovasz_softmax) {
