@@ -28,8 +28,8 @@ Made by `make resources` from the report of {compiler}; nothing here was measure
 Registers are per thread, and shared memory is the static part, in bytes per block. Dynamic shared
 memory comes on top: the size of `Shared` in `sparse_conv_mma.cu` and `sparse_conv_weight_mma.cu`,
 the points at hand in `encode_voxels_backward.cu`, the counts in `confusion_matrix.cu` and
-`majority_vote.cu`. Kernels that spill registers to memory: {spilling}; `make nvcc` fails where there
-are any.
+`majority_vote.cu`. Kernels that spill registers to memory: {spilling}; `make nvcc` fails where
+there are any.
 
 """
 
