@@ -19,8 +19,8 @@ template <typename number_t>
 struct Largest {
   number_t value;
   int32_t column;
-  __device__ __forceinline__ void show(number_t other, int32_t at) {
-    const bool wins = !(other <= value) && value == value;
+  __device__ __forceinline__ void show(number_t other, int32_t at, bool counts) {
+    const bool wins = counts & !(other <= value) & (value == value);
     value = wins ? other : value;
     column = wins ? at : column;
   }
@@ -35,7 +35,7 @@ __global__ void most_likely_kernel(LogitRows<scalar_t> in, int64_t* __restrict__
   const bool has_label = in.has_label(row);
   Largest<accumulate_t<scalar_t>> largest{-INFINITY, in.ignored == 0 ? 1 : 0};
   const auto show = [&](scalar_t value, int32_t column) {
-    if (column != in.ignored) largest.show(static_cast<accumulate_t<scalar_t>>(value), column);
+    largest.show(static_cast<accumulate_t<scalar_t>>(value), column, column != in.ignored);
   };
   const int32_t packs = in.columns / width;
   for (int32_t first = 0; first < packs; first += kLoadsAtOnce) {
@@ -51,6 +51,7 @@ __global__ void most_likely_kernel(LogitRows<scalar_t> in, int64_t* __restrict__
       for (int i = 0; i < width; ++i) show(pack[k].values[i], (first + k) * width + i);
     }
   }
+#pragma unroll 1
   for (int32_t c = packs * width; c < in.columns; ++c) show(logits[c], c);
   out[row] = has_label ? largest.column : 0;
 }
