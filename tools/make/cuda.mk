@@ -39,8 +39,12 @@ $(CUDA_ENVIRONMENT):
 	$(CUDA_BIN)/python -m pip install --quiet --no-compile $(CUDA_TORCH)
 	touch $@
 
-# What is not compiled is brought up to date in every call.
-copy_tree = mkdir -p $(CUDA_TREE) && git ls-files -z --cached --others --exclude-standard \
+# What is not compiled is brought up to date in every call; what is no longer here goes, but for what
+# was built there.
+copy_tree = mkdir -p $(CUDA_TREE) \
+  && find $(CUDA_TREE) -type f -not -name '*.so' -not -name _build.json \
+    -not -path '*.egg-info/*' -delete \
+  && git ls-files -z --cached --others --exclude-standard \
   | tar --null --ignore-failed-read -T - -cf - | tar -xf - -C $(CUDA_TREE)
 
 build/cuda/.built: $(CUDA_ENVIRONMENT) $(SOURCES)
