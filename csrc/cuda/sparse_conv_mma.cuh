@@ -18,7 +18,7 @@ bool has_products_of(bool allow_tf32) {
   return sizeof(T) == 2 || (std::is_same_v<T, float> && allow_tf32);
 }
 
-// Whether the functions below can do it: input channels in multiples of 16, and matrices whose rows
+// Whether `forward` can do it: input channels in multiples of 16, and matrices whose rows
 // start on 16 bytes.
 template <typename T>
 bool supports(const SparseConvArguments<T>& args, bool allow_tf32) {
